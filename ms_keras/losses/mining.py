@@ -1,0 +1,74 @@
+"""Mining: which pairs count. A rule is two similarity bounds per anchor."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import NamedTuple
+
+import tensorflow as tf
+
+INFINITY = float("inf")
+
+
+class Bounds(NamedTuple):
+    """Per anchor: positives are kept below the one, negatives above the other.
+
+    Shapes `[anchors]`, or broadcastable against similarities.
+    """
+
+    positive_below: tf.Tensor
+    negative_above: tf.Tensor
+
+
+@dataclasses.dataclass(frozen=True)
+class NoMining:
+    """Keeps every pair."""
+
+    def bounds(
+        self, similarities: tf.Tensor, positives: tf.Tensor, negatives: tf.Tensor
+    ) -> Bounds:
+        """Returns bounds that no similarity reaches."""
+        wide = tf.fill(tf.shape(similarities)[:1], INFINITY)
+        wide = tf.cast(wide, similarities.dtype)
+        return Bounds(positive_below=wide, negative_above=-wide)
+
+
+@dataclasses.dataclass(frozen=True)
+class MultiSimilarityMining:
+    """Keeps pairs that are hard relative to the anchor's pairs of the other sign.
+
+    A negative counts if it is more similar than the least similar positive minus
+    epsilon (paper Eq. 11); a positive counts if it is less similar than the most
+    similar negative plus epsilon (Eq. 12). An anchor without pairs of one sign keeps
+    none of the other.
+
+    Attributes:
+        epsilon: The margin, in units of cosine similarity.
+    """
+
+    epsilon: float
+
+    def bounds(
+        self, similarities: tf.Tensor, positives: tf.Tensor, negatives: tf.Tensor
+    ) -> Bounds:
+        """Returns each anchor's bounds from `[anchors, references]` similarities."""
+        hardest_negative = tf.reduce_max(
+            tf.where(negatives, similarities, -INFINITY), axis=1
+        )
+        hardest_positive = tf.reduce_min(
+            tf.where(positives, similarities, INFINITY), axis=1
+        )
+        return Bounds(
+            positive_below=hardest_negative + self.epsilon,
+            negative_above=hardest_positive - self.epsilon,
+        )
+
+
+def keep(
+    bounds: Bounds, similarities: tf.Tensor, positives: tf.Tensor, negatives: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Applies broadcastable bounds to the masks of positives and negatives."""
+    return (
+        positives & (similarities < bounds.positive_below),
+        negatives & (similarities > bounds.negative_above),
+    )

@@ -1,0 +1,94 @@
+"""Anchors against references: unit rows, masks, and the checks at the door."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from ms_keras.losses.labels import integer_labels
+
+
+class PairBatch(NamedTuple):
+    """Unit-norm anchors against unit-norm references.
+
+    `self_indices` tells which reference each anchor itself is, so that self-pairs are
+    left out by position and true duplicates stay; -1 where it is none of them.
+    """
+
+    anchors: tf.Tensor  # [m, dim]
+    references: tf.Tensor  # [n, dim]
+    anchor_labels: tf.Tensor  # [m] int64
+    reference_labels: tf.Tensor  # [n] int64
+    self_indices: tf.Tensor  # [m] int32
+
+    def similarities(self) -> tf.Tensor:
+        """Returns cosine similarities `[m, n]`."""
+        return tf.matmul(self.anchors, self.references, transpose_b=True)
+
+    def masks(self) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns which pairs are positive and which negative, `[m, n]` bool each."""
+        same = self.anchor_labels[:, tf.newaxis] == self.reference_labels
+        columns = tf.range(tf.shape(self.references)[0])
+        itself = self.self_indices[:, tf.newaxis] == columns
+        return same & ~itself, ~same
+
+
+def unit_rows(embeddings: tf.Tensor) -> tf.Tensor:
+    """Returns rows of norm 1, in float32 at least; a zero row stays zero.
+
+    Each row is scaled by its largest entry first, so that squares neither overflow
+    nor vanish; the norm is then at least 1, which makes 1 a safe lower bound.
+    """
+    largest = tf.reduce_max(tf.abs(embeddings), axis=1, keepdims=True)
+    scale = tf.stop_gradient(tf.where(largest > 0, largest, tf.ones_like(largest)))
+    return tf.math.l2_normalize(embeddings / scale, axis=1, epsilon=1.0)
+
+
+def checked(
+    labels: tf.Tensor, embeddings: tf.Tensor, what: str = ""
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns int64 labels `[batch]` and unit rows `[batch, dim]`, or raises."""
+    embeddings_name, labels_name = (
+        (f"{what}s", f"{what}_labels") if what else ("embeddings", "labels")
+    )
+    embeddings = tf.convert_to_tensor(embeddings)
+    if not embeddings.dtype.is_floating:
+        raise ValueError(
+            f"{embeddings_name} must be floating point; got {embeddings.dtype.name}. "
+            "Labels come first, embeddings second."
+        )
+    if embeddings.shape.rank not in (None, 2):
+        raise ValueError(
+            f"{embeddings_name} must have shape [batch, dim]; got {embeddings.shape}. "
+            "Pool or flatten feature maps before the loss."
+        )
+    labels = integer_labels(labels, labels_name)
+    if not labels.shape.is_compatible_with(embeddings.shape[:1]):
+        raise ValueError(
+            f"{labels_name} and {embeddings_name} must have the same batch; got "
+            f"{labels.shape[0]} labels and {embeddings.shape[0]} rows."
+        )
+    if embeddings.dtype != tf.float64:  # halves lose S, and overflow at exp(beta S)
+        embeddings = tf.cast(embeddings, tf.float32)
+    return labels, unit_rows(embeddings)
+
+
+def checked_references(
+    reference_labels: tf.Tensor | None,
+    references: tf.Tensor | None,
+    embeddings: tf.Tensor,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns the references' labels and unit rows, fit for `embeddings`, or raises."""
+    if references is None or reference_labels is None:
+        missing = "references" if references is None else "reference_labels"
+        raise ValueError(
+            f"references and reference_labels go together; got {missing}=None."
+        )
+    reference_labels, references = checked(reference_labels, references, "reference")
+    if not references.shape[1:].is_compatible_with(embeddings.shape[1:]):
+        raise ValueError(
+            "references and embeddings must have the same dim; got "
+            f"{references.shape[1]} and {embeddings.shape[1]}."
+        )
+    return reference_labels, tf.cast(references, embeddings.dtype)
