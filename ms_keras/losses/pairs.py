@@ -7,6 +7,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from ms_keras.losses.labels import integer_labels
+from ms_keras.unit_rows import unit_rows
 
 
 class PairBatch(NamedTuple):
@@ -32,17 +33,6 @@ class PairBatch(NamedTuple):
         columns = tf.range(tf.shape(self.references)[0])
         itself = self.self_indices[:, tf.newaxis] == columns
         return same & ~itself, ~same
-
-
-def unit_rows(embeddings: tf.Tensor) -> tf.Tensor:
-    """Returns rows of norm 1, in float32 at least; a zero row stays zero.
-
-    Each row is scaled by its largest entry first, so that squares neither overflow
-    nor vanish; the norm is then at least 1, which makes 1 a safe lower bound.
-    """
-    largest = tf.reduce_max(tf.abs(embeddings), axis=1, keepdims=True)
-    scale = tf.stop_gradient(tf.where(largest > 0, largest, tf.ones_like(largest)))
-    return tf.math.l2_normalize(embeddings / scale, axis=1, epsilon=1.0)
 
 
 def checked(

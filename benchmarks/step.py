@@ -1,0 +1,107 @@
+"""Training speed beside plain Keras cross-entropy on the same tower and images.
+
+    python -m benchmarks.step --flagfile=configs/cub200_mobilenet.cfg --data_dir=...
+
+Both models are trained by `fit` on the same input pipeline, taking turns; the first
+steps of each turn, which compile and fill the pipeline, are not counted.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from typing import Any
+
+from ms_keras import program  # before TensorFlow, whose notices it quietens
+
+import tensorflow as tf  # isort: skip
+from absl import flags
+
+from ms_keras import train
+
+FLAGS = flags.FLAGS
+
+flags.DEFINE_integer("turns", 5, "Turns of each model.", lower_bound=1)
+flags.DEFINE_integer("turn_steps", 20, "Counted steps of a turn.", lower_bound=1)
+flags.DEFINE_integer("skipped_steps", 5, "Steps before counting.", lower_bound=1)
+flags.DEFINE_string("out", "", "File for the result as JSON.")
+flags.adopt_module_key_flags(train)
+
+
+class StepTimes(tf.keras.callbacks.Callback):
+    """Collects the seconds of each step, from batch end to batch end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ends: list[float] = []
+
+    def on_train_batch_end(
+        self, batch: int, logs: dict[str, Any] | None = None
+    ) -> None:
+        """Notes the time."""
+        self.ends.append(time.perf_counter())
+
+    def seconds(self, skipped: int) -> float:
+        """Returns the mean seconds of a step after the skipped ones."""
+        ends = self.ends[skipped - 1 :]
+        return (ends[-1] - ends[0]) / (len(ends) - 1)
+
+
+def cross_entropy_model(classes: int) -> tf.keras.Model:
+    """Returns the flags' tower with a linear classifier, compiled."""
+    tower = train.model_flags.tower_from_flags()
+    logits = tf.keras.layers.Dense(classes, dtype="float32")(tower.output)
+    model = tf.keras.Model(tower.input, logits)
+    model.compile(
+        train.training_flags.optimizer_from_flags(model),
+        loss=tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+    )
+    return model
+
+
+def turn(model: tf.keras.Model, dataset: tf.data.Dataset) -> float:
+    """Trains for a turn and returns the seconds of a step."""
+    times = StepTimes()
+    steps = FLAGS.skipped_steps + FLAGS.turn_steps
+    model.fit(dataset, steps_per_epoch=steps, verbose=0, callbacks=[times])
+    return times.seconds(FLAGS.skipped_steps)
+
+
+def main() -> int:
+    """Measures both models and prints images/s and their ratio."""
+    protocol = train.data_flags.protocol_from_flags()
+    dataset = train.training_data(protocol, first_step=0)
+    models = {
+        "multi-similarity": train.compiled_tower(),
+        "cross-entropy": cross_entropy_model(len(protocol.train.class_names)),
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in models}
+    for number in range(FLAGS.turns):
+        for name, model in models.items():
+            seconds[name].append(turn(model, dataset))
+            print(f"turn {number + 1}: {name} {1000 * seconds[name][-1]:.1f} ms/step")
+    batch = FLAGS.classes_per_batch * FLAGS.images_per_class
+    ours, peer = seconds["multi-similarity"], seconds["cross-entropy"]
+    ratios = [theirs / mine for mine, theirs in zip(ours, peer, strict=True)]
+    result = {
+        "batch": batch,
+        "images_per_second": {
+            name: batch / statistics.median(values) for name, values in seconds.items()
+        },
+        "ratio": {
+            "median": statistics.median(ratios),
+            "min": min(ratios),
+            "max": max(ratios),
+        },
+    }
+    print(json.dumps(result, indent=2))
+    if FLAGS.out:
+        with open(FLAGS.out, "w", encoding="utf-8") as file:
+            json.dump(result, file, indent=2)
+    return 0
+
+
+if __name__ == "__main__":
+    program.run(main)

@@ -1,0 +1,1 @@
+"""Data: protocols, P x K batches, and image preprocessing."""

@@ -1,0 +1,53 @@
+"""The protocol of a folder with a sub-folder of images per class."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+
+import numpy as np
+
+from ms_keras.data.class_split import choose_test_classes
+from ms_keras.data.files import folder, split_by_class
+from ms_keras.data.protocol import Protocol
+
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
+
+
+def image_folder(data_dir: str, test_classes: str, ks: tuple[int, ...]) -> Protocol:
+    """Reads which images a folder holds: `data_dir/CLASS/**/IMAGE`.
+
+    Args:
+        data_dir: The folder; its sub-folders are the classes, in alphabetical order.
+        test_classes: Which of them test (see `choose_test_classes`).
+        ks: The K of Recall@K to report.
+
+    Raises:
+        ValueError: If the folder is missing, or holds fewer than two classes with
+            images; or as `choose_test_classes`.
+    """
+    root = folder(data_dir)
+    names = sorted(entry.name for entry in os.scandir(root) if entry.is_dir())
+    images = {name: _images(root / name) for name in names}
+    names = [name for name in names if images[name]]
+    if len(names) < 2:
+        raise ValueError(
+            f"--data_dir={data_dir} holds {len(names)} sub-folders with images "
+            f"({', '.join(EXTENSIONS)}); expected one per class, as in "
+            "DATA_DIR/sparrow/1.jpg, DATA_DIR/wren/2.jpg."
+        )
+    paths = [path for name in names for path in images[name]]
+    sizes = [len(images[name]) for name in names]
+    labels: np.ndarray = np.repeat(np.arange(len(names)), sizes)
+    chosen = choose_test_classes(names, test_classes)
+    train, test = split_by_class(paths, labels, names, chosen)
+    return Protocol(root.name, train, test, None, ks)
+
+
+def _images(path: pathlib.Path) -> list[str]:
+    return sorted(
+        os.path.join(parent, file)
+        for parent, _, files in os.walk(path)
+        for file in files
+        if file.lower().endswith(EXTENSIONS)
+    )

@@ -1,0 +1,245 @@
+"""From an image set to `tf.data`: batches to train on, batches to score.
+
+Python is called for indices alone; reading, decoding and augmenting are TensorFlow
+ops that run in parallel.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import tensorflow as tf
+from absl import logging
+
+from ms_keras.data.images import Augmentation, decode_for_scoring, decode_for_training
+from ms_keras.data.protocol import ImageSet
+from ms_keras.data.sampler import PKSampler
+
+
+class UnreadableImages:
+    """What happens with images that cannot be read or decoded.
+
+    Args:
+        skip: Whether to log them and go on. Defaults to `False`: they are an error.
+
+    Attributes:
+        skip: As given.
+        names: The images skipped so far.
+        error: What the first unreadable image led to, if they are not skipped.
+    """
+
+    def __init__(self, skip: bool = False) -> None:
+        self.skip = skip
+        self.names: set[str] = set()
+        self.error: str | None = None
+
+    def meet(self, name: str) -> None:
+        """Notes an image, or raises.
+
+        Raises:
+            ValueError: If unreadable images are not to be skipped.
+        """
+        if not self.skip:
+            self.error = (
+                f"cannot read {name}: missing, truncated or not an image. Mend or "
+                "remove it, or go on without such images with --skip_unreadable."
+            )
+            raise ValueError(self.error)
+        if name not in self.names:
+            self.names.add(name)
+            logging.warning("Skipped unreadable image %s (%d)", name, len(self.names))
+
+
+def training_dataset(
+    images: ImageSet,
+    sampler: PKSampler,
+    augmentation: Augmentation,
+    *,
+    seed: int = 0,
+    first_step: int = 0,
+    unreadable: UnreadableImages | None = None,
+) -> tf.data.Dataset:
+    """Returns endless P x K batches of augmented images.
+
+    What a step sees depends on the seed and the step alone, so that a run that was
+    interrupted sees, from `first_step` on, what it would have seen without.
+
+    Args:
+        images: The images to train on.
+        sampler: Draws the batches' images.
+        augmentation: Random crop and flip.
+        seed: Seed of the augmentation. Defaults to `0`.
+        first_step: Step to begin with. Defaults to `0`.
+        unreadable: What to do with unreadable images; when skipped, another image of
+            the same class in the batch stands in. Defaults to raising an error.
+
+    Returns:
+        Pairs of images `[P * K, size, size, 3]` float32 in 0-255, labels `[P * K]`
+        int64.
+    """
+    labels = tf.constant(images.labels, tf.int64)
+    size = sampler.batch_size
+
+    def indices() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for step in itertools.count(first_step):
+            yield sampler.batch(step), step * size + np.arange(size)
+
+    def decode(index: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
+        picture_seed = tf.stack([tf.cast(seed, tf.int64), number])
+        return decode_for_training(images.read(index), picture_seed, augmentation)
+
+    def complete(
+        pictures: tf.Tensor, indices: tf.Tensor, places: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        classes = tf.gather(labels, indices)
+        pictures = _stand_in(pictures, classes, places)
+        return tf.ensure_shape(pictures, [size, *pictures.shape[1:]]), classes
+
+    batches = tf.data.Dataset.from_generator(
+        indices, output_signature=(tf.TensorSpec([size], tf.int64),) * 2
+    )
+    dataset = _decoded(batches, decode, augmentation.image_size, images, unreadable)
+    return _whole_on_every_worker(dataset.map(complete).prefetch(2))
+
+
+def scoring_dataset(
+    images: ImageSet,
+    image_size: int,
+    short_side: int,
+    *,
+    batch_size: int = 128,
+    unreadable: UnreadableImages | None = None,
+) -> tf.data.Dataset:
+    """Returns all images once, in order, without randomness.
+
+    Args:
+        images: The images.
+        image_size: Height and width of the result, in pixels.
+        short_side: What short sides are resized to before the centre crop.
+        batch_size: Images in a batch; the last may have fewer. Defaults to `128`.
+        unreadable: What to do with unreadable images; when skipped, they are left out.
+            Defaults to raising an error.
+
+    Returns:
+        Pairs of images `[batch, image_size, image_size, 3]` float32 in 0-255, and their
+        indices into `images`, `[batch]` int64.
+    """
+
+    def decode(index: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
+        return decode_for_scoring(images.read(index), image_size, short_side)
+
+    batches = tf.data.Dataset.range(len(images)).batch(batch_size)
+    batches = tf.data.Dataset.zip((batches, batches))
+    dataset = _decoded(batches, decode, image_size, images, unreadable)
+    dataset = dataset.map(
+        lambda pictures, indices, places: (pictures, tf.gather(indices, places))
+    )
+    return dataset.prefetch(2)
+
+
+def _decoded(
+    batches: tf.data.Dataset,
+    decode: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
+    image_size: int,
+    images: ImageSet,
+    unreadable: UnreadableImages | None,
+) -> tf.data.Dataset:
+    """Decodes batches, leaving out and reporting what cannot be read.
+
+    A graph cannot catch an error, but a data set can leave the element out. One inner
+    data set per batch makes that cheap; two of them at work hide its start and end.
+
+    Args:
+        batches: Pairs of indices and numbers, `[batch]` int64 each.
+        decode: From an index and a number to a picture.
+        image_size: Height and width of pictures.
+        images: Where the indices point.
+        unreadable: What to do with unreadable images.
+
+    Returns:
+        Triples of pictures `[readable, size, size, 3]`, the batch's indices `[batch]`
+        and the places of the pictures in it `[readable]` int64, in order.
+    """
+    report = _reporter(images, unreadable or UnreadableImages())
+    shape = [image_size, image_size, 3]
+
+    def one_batch(indices: tf.Tensor, numbers: tf.Tensor) -> tf.data.Dataset:
+        each = tf.data.Dataset.from_tensor_slices((indices, numbers)).enumerate()
+        each = each.map(
+            lambda place, pair: (tf.ensure_shape(decode(*pair), shape), place),
+            num_parallel_calls=tf.data.AUTOTUNE,
+        )
+        readable = each.ignore_errors().batch(tf.size(indices, tf.int64))
+        none = (tf.zeros([0, *shape]), tf.zeros([0], tf.int64))
+        whole = readable.concatenate(tf.data.Dataset.from_tensors(none)).take(1)
+        return whole.map(lambda pictures, places: (pictures, indices, places))
+
+    def reported(
+        pictures: tf.Tensor, indices: tf.Tensor, places: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        complete = tf.size(places) == tf.size(indices)
+        with tf.control_dependencies(
+            [tf.cond(complete, lambda: False, lambda: report(indices, places))]
+        ):
+            return tf.identity(pictures), indices, places
+
+    dataset = batches.interleave(
+        one_batch, cycle_length=2, num_parallel_calls=2, deterministic=True
+    )
+    return dataset.map(reported)
+
+
+def _reporter(
+    images: ImageSet, unreadable: UnreadableImages
+) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+    def meet(indices: np.ndarray, places: np.ndarray) -> np.bool_:
+        for index in np.delete(indices, places).tolist():
+            unreadable.meet(images.image_name(index))
+        return np.bool_(True)
+
+    def report(indices: tf.Tensor, places: tf.Tensor) -> tf.Tensor:
+        done = tf.numpy_function(meet, [indices, places], tf.bool)
+        return tf.ensure_shape(done, [])
+
+    return report
+
+
+def _stand_in(pictures: tf.Tensor, classes: tf.Tensor, places: tf.Tensor) -> tf.Tensor:
+    """Puts in place of each missing picture another one of its class.
+
+    Args:
+        pictures: `[readable, ...]`.
+        classes: `[batch]` class ids.
+        places: `[readable]` places of the pictures in the batch.
+
+    Returns:
+        `[batch, ...]` pictures.
+    """
+
+    def completed() -> tf.Tensor:
+        same = classes[:, tf.newaxis] == tf.gather(classes, places)
+        itself = tf.range(tf.size(classes, tf.int64))[:, tf.newaxis] == places
+        missing = tf.boolean_mask(classes, ~tf.reduce_any(same, axis=1))
+        none_missing = tf.debugging.Assert(
+            tf.equal(tf.size(missing), 0),
+            ["In a batch, no image of these class ids is readable:", missing],
+        )
+        with tf.control_dependencies([none_missing]):
+            # Its own picture where it has one, else the first of its class.
+            preference = tf.cast(same, tf.int32) + tf.cast(itself, tf.int32)
+            return tf.gather(pictures, tf.argmax(preference, axis=1))
+
+    # The usual batch is complete: spare it the copy.
+    whole = tf.size(places) == tf.size(classes)
+    return tf.cond(whole, lambda: pictures, completed)
+
+
+def _whole_on_every_worker(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """Tells `tf.distribute` not to split the source: batches are split, and suffice."""
+    options = tf.data.Options()
+    options.experimental_distribute.auto_shard_policy = (
+        tf.data.experimental.AutoShardPolicy.OFF
+    )
+    return dataset.with_options(options)

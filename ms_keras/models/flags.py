@@ -1,0 +1,118 @@
+"""Command-line flags that describe a tower, and the tower they describe."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+from absl import flags
+
+from ms_keras.models.tower import POOLINGS, build_tower
+
+# The paper's code resizes to 256 and crops 227.
+_MARGIN = 256 / 227
+
+
+def define_flags(flag_values: flags.FlagValues) -> None:
+    """Defines the flags of this room.
+
+    Args:
+        flag_values: Where: absl's global `flags.FLAGS` (importing this file does that)
+            or flags of their own, to read those of a finished run.
+    """
+    flags.DEFINE_string(
+        "backbone",
+        "mobilenet_v2",
+        "A network of tf.keras.applications in snake_case, MobileNets with their width "
+        "as suffix (mobilenet_v2_0.35), or small_conv for small drawings.",
+        flag_values=flag_values,
+    )
+    flags.DEFINE_integer(
+        "embedding_dim",
+        512,
+        "Length of an embedding.",
+        lower_bound=1,
+        flag_values=flag_values,
+    )
+    flags.DEFINE_integer(
+        "image_size",
+        224,
+        "Height and width of the images the tower sees, in pixels.",
+        lower_bound=1,
+        flag_values=flag_values,
+    )
+    flags.DEFINE_integer(
+        "short_side",
+        0,
+        "For scoring, the short side of an image is resized to this many pixels before "
+        "the centre crop of image_size. 0 takes image_size * 256 / 227, rounded.",
+        lower_bound=0,
+        flag_values=flag_values,
+    )
+    flags.DEFINE_string(
+        "weights",
+        "imagenet",
+        "imagenet, none, or a file: a backbone's .h5, or a tower's .weights.h5 or "
+        ".keras.",
+        flag_values=flag_values,
+    )
+    flags.DEFINE_enum(
+        "pooling",
+        "avg",
+        [*POOLINGS, "avg+max"],
+        "How feature maps become one row: their mean, maximum, or the sum of both.",
+        flag_values=flag_values,
+    )
+    flags.DEFINE_bool(
+        "freeze_batch_norm",
+        True,
+        "Keep the running statistics of batch norm as they came with the weights; "
+        "gamma and beta train.",
+        flag_values=flag_values,
+    )
+
+
+define_flags(flags.FLAGS)
+
+
+def tower_from_flags(
+    flag_values: flags.FlagValues = flags.FLAGS, **overrides: Any
+) -> tf.keras.Model:
+    """Builds the tower that the flags describe.
+
+    Args:
+        flag_values: Parsed flags. Defaults to absl's global ones.
+        **overrides: Arguments of `build_tower` that win over the flags.
+
+    Raises:
+        ValueError: As `build_tower`.
+    """
+    arguments = {
+        "backbone": flag_values.backbone,
+        "embedding_dim": flag_values.embedding_dim,
+        "image_size": flag_values.image_size,
+        "weights": flag_values.weights,
+        "pooling": flag_values.pooling,
+        "freeze_batch_norm": flag_values.freeze_batch_norm,
+    }
+    return build_tower(**{**arguments, **overrides})
+
+
+def short_side_from_flags(flag_values: flags.FlagValues = flags.FLAGS) -> int:
+    """Returns the short side of scored images before the centre crop, in pixels.
+
+    Args:
+        flag_values: Parsed flags. Defaults to absl's global ones.
+
+    Raises:
+        ValueError: If it is smaller than the crop.
+    """
+    image_size, short_side = flag_values.image_size, flag_values.short_side
+    if short_side == 0:
+        return round(image_size * _MARGIN)
+    if short_side < image_size:
+        raise ValueError(
+            f"--short_side must be 0 or at least --image_size; got {short_side} and "
+            f"{image_size}. Raise --short_side, or leave it at 0."
+        )
+    return short_side

@@ -1,0 +1,148 @@
+"""The embedding tower: preprocessing, backbone, pooling, embedding, unit norm."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import tensorflow as tf
+
+from ms_keras.models.backbones import find_backbone
+from ms_keras.models.preprocessing import Preprocessing
+from ms_keras.models.unit_rows import UnitRows
+from ms_keras.models.weights import is_tower_file, load_tower_weights, weights_source
+
+POOLINGS = ("avg", "max", "avg_max")
+_FEATURES = "features"
+
+
+def build_tower(
+    backbone: str = "mobilenet_v2",
+    embedding_dim: int = 512,
+    image_size: int = 224,
+    weights: str | os.PathLike[str] | None = "imagenet",
+    pooling: str = "avg",
+    freeze_batch_norm: bool = True,
+) -> tf.keras.Model:
+    """Builds a network from images to unit-norm embeddings.
+
+    Preprocessing is inside: the tower takes plain pixels. Whatever the dtype policy,
+    features, embedding and output are float32.
+
+    Args:
+        backbone: A network of `tf.keras.applications` in snake_case (`resnet50`,
+            `efficientnet_b0`), MobileNets with their width as suffix
+            (`mobilenet_v2_0.35`), or `small_conv`, which trains from scratch on small
+            drawings. Defaults to `"mobilenet_v2"`.
+        embedding_dim: Length of an embedding. Defaults to `512`.
+        image_size: Height and width of the images, in pixels. Defaults to `224`.
+        weights: `"imagenet"` (downloaded by Keras, or found in its cache); the path of
+            a backbone's `.h5` file or of a whole tower's `.weights.h5` or `.keras`
+            file; `"none"` or `None` for random ones. Defaults to `"imagenet"`.
+        pooling: How feature maps become one row: their spatial mean `"avg"`, maximum
+            `"max"`, or the sum of both, `"avg_max"` or `"avg+max"`. Defaults to
+            `"avg"`.
+        freeze_batch_norm: Whether batch norm normalises by the statistics that came
+            with the weights and leaves them as they are, while its gamma and beta
+            train. A backbone with batch norm then runs in inference mode as a whole:
+            its dropout and stochastic depth, if any, are off too. Backbones without
+            batch norm are not affected. Defaults to `True`.
+
+    Returns:
+        A model from `[batch, image_size, image_size, 3]` float32 RGB of 0-255 to
+        `[batch, embedding_dim]` float32 rows of norm 1.
+
+    Raises:
+        ValueError: If the backbone or the pooling is unknown, a size is not positive or
+            too small for the backbone, or the weights are missing or belong to another
+            network.
+
+    Example:
+    ```python
+    tower = ms_keras.build_tower("resnet50", embedding_dim=128)
+    tower.compile(optimizer="adam", loss=ms_keras.MultiSimilarityLoss())
+    ```
+    """
+    recipe = find_backbone(backbone)
+    _check_positive(embedding_dim=embedding_dim, image_size=image_size)
+    source = weights_source(weights)
+    network = recipe.build(image_size, None if is_tower_file(source) else source)
+    freeze = freeze_batch_norm and _has_batch_norm(network)
+
+    images = tf.keras.Input((image_size, image_size, 3), dtype="float32", name="images")
+    pixels = Preprocessing(recipe.preprocessing, name="preprocessing")(images)
+    maps = network(pixels, training=False) if freeze else network(pixels)
+    embeddings = _embedding(embedding_dim)(_pooled(maps, pooling))
+    tower = tf.keras.Model(images, UnitRows(name="unit_rows")(embeddings), name="tower")
+    if is_tower_file(source):
+        load_tower_weights(tower, source)
+    return tower
+
+
+def features_of(tower: tf.keras.Model) -> tf.keras.Model:
+    """Cuts a tower at its pooled features, before the embedding.
+
+    Args:
+        tower: A model that `build_tower` made, or one loaded from its file.
+
+    Returns:
+        A model from the tower's images to `[batch, channels]` float32, sharing the
+        tower's weights.
+
+    Raises:
+        ValueError: If the model is not such a tower.
+    """
+    names = [layer.name for layer in tower.layers]
+    if _FEATURES not in names:
+        raise ValueError(
+            f"Expected a tower made by build_tower, with a layer {_FEATURES!r}; got "
+            f"model {tower.name!r} with layers {names}."
+        )
+    features = tower.get_layer(_FEATURES).output
+    return tf.keras.Model(tower.inputs, features, name=_FEATURES)
+
+
+def _embedding(dim: int) -> tf.keras.layers.Layer:
+    """Returns the last layer, initialised as the paper's code does.
+
+    That is PyTorch's `kaiming_normal_(mode="fan_out")`: a plain normal distribution of
+    variance 2 / dim, and a bias of 0.
+    """
+    return tf.keras.layers.Dense(
+        dim,
+        kernel_initializer=tf.keras.initializers.VarianceScaling(
+            scale=2.0, mode="fan_out", distribution="untruncated_normal"
+        ),
+        dtype="float32",
+        name="embedding",
+    )
+
+
+def _pooled(maps: tf.Tensor, pooling: str) -> tf.Tensor:
+    average = tf.keras.layers.GlobalAveragePooling2D
+    maximum = tf.keras.layers.GlobalMaxPooling2D
+    if pooling == "avg":
+        return average(dtype="float32", name=_FEATURES)(maps)
+    if pooling == "max":
+        return maximum(dtype="float32", name=_FEATURES)(maps)
+    if pooling in ("avg_max", "avg+max"):
+        both = [average(dtype="float32")(maps), maximum(dtype="float32")(maps)]
+        return tf.keras.layers.Add(dtype="float32", name=_FEATURES)(both)
+    raise ValueError(f"pooling must be one of {POOLINGS}; got {pooling!r}.")
+
+
+def _has_batch_norm(network: tf.keras.Model) -> bool:
+    kind = tf.keras.layers.BatchNormalization
+    return any(isinstance(layer, kind) for layer in _layers(network))
+
+
+def _layers(layer: tf.keras.layers.Layer) -> Iterator[tf.keras.layers.Layer]:
+    yield layer
+    for inner in getattr(layer, "layers", ()):
+        yield from _layers(inner)
+
+
+def _check_positive(**sizes: int) -> None:
+    for name, size in sizes.items():
+        if not isinstance(size, int) or size < 1:
+            raise ValueError(f"{name} must be a positive integer; got {size!r}.")

@@ -1,0 +1,123 @@
+"""Weights of backbones and of whole towers, from files."""
+
+from __future__ import annotations
+
+import io
+import os
+import zipfile
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import h5py
+import tensorflow as tf
+
+_TOWER_SUFFIXES = (".keras", ".weights.h5")
+_BACKBONE_SUFFIXES = (".h5", ".hdf5")
+# Groups of a file whose arrays are not the model's weights.
+_STATE_GROUPS = ("optimizer", "metrics", "compile_metrics", "seed_generator")
+
+
+def weights_source(weights: str | os.PathLike[str] | None) -> str | Path | None:
+    """Checks what a user gives as weights.
+
+    Args:
+        weights: `"imagenet"`, a path, or `"none"` or `None` for random ones.
+
+    Returns:
+        `"imagenet"`, the path of an existing file, or `None`.
+
+    Raises:
+        ValueError: If there is no such file, or its ending is not a weights file's.
+    """
+    if weights is None or weights in ("none", "imagenet"):
+        return None if weights in (None, "none") else "imagenet"
+    path = Path(weights).expanduser()
+    if not path.is_file():
+        raise ValueError(
+            f"weights must be 'imagenet', 'none' or an existing file; got "
+            f"{str(weights)!r}, and there is no such file."
+        )
+    if not path.name.endswith(_TOWER_SUFFIXES + _BACKBONE_SUFFIXES):
+        raise ValueError(
+            "A weights file ends in .h5 (a backbone's, as Keras's applications "
+            "publish them), or in .weights.h5 or .keras (a whole tower's); got "
+            f"{str(weights)!r}."
+        )
+    return path
+
+
+def is_tower_file(source: str | Path | None) -> bool:
+    """Tells a whole tower's weights file from a backbone's, by its ending."""
+    return isinstance(source, Path) and source.name.endswith(_TOWER_SUFFIXES)
+
+
+def load_backbone_weights(backbone: tf.keras.Model, path: Path, name: str) -> None:
+    """Loads the weights file of a network without its classification top.
+
+    Args:
+        backbone: The network to fill, of any image size.
+        path: An `.h5` file, such as Keras's `*_no_top.h5`.
+        name: The backbone's name for error messages.
+
+    Raises:
+        ValueError: If the file is damaged or belongs to another network.
+    """
+    try:
+        backbone.load_weights(str(path))
+    except (ValueError, KeyError, OSError) as error:
+        raise ValueError(
+            f"{path} does not hold the weights of backbone {name!r} without its "
+            f"classification top: {error} Pass the file that Keras publishes for it "
+            "(*_no_top.h5), or name the backbone that the file belongs to."
+        ) from error
+
+
+def load_tower_weights(tower: tf.keras.Model, path: Path) -> None:
+    """Loads the weights of a whole tower, backbone and embedding.
+
+    Args:
+        tower: The tower to fill.
+        path: A `.weights.h5` file, or a `.keras` file of which only the weights count.
+
+    Raises:
+        ValueError: If the file is damaged or belongs to a tower of another
+            architecture.
+    """
+    try:
+        found = _shapes_in(path)
+    except (OSError, KeyError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path} is not a weights file: {error}") from error
+    # Keras ignores what a file holds beyond the model, so a larger network's file
+    # could fill a smaller one without a word.
+    expected = Counter(tuple(weight.shape) for weight in tower.weights)
+    if found != expected:
+        raise ValueError(
+            f"{path} does not hold the weights of this tower: {_difference(found)} in "
+            f"the file, {_difference(expected)} in the tower; first unmatched shapes "
+            f"{list((found - expected).elements())[:3]} and "
+            f"{list((expected - found).elements())[:3]}. Build the tower with the "
+            "backbone, width and embedding_dim that the file was saved with."
+        )
+    tower.load_weights(str(path))
+
+
+def _shapes_in(path: Path) -> Counter[tuple[int, ...]]:
+    source: Any = path
+    if path.name.endswith(".keras"):
+        with zipfile.ZipFile(path) as archive:
+            source = io.BytesIO(archive.read("model.weights.h5"))
+    shapes: Counter[tuple[int, ...]] = Counter()
+
+    def count(name: str, item: h5py.Group | h5py.Dataset) -> None:
+        is_weight = not set(name.split("/")) & set(_STATE_GROUPS)
+        if isinstance(item, h5py.Dataset) and is_weight:
+            shapes[item.shape] += 1
+
+    with h5py.File(source, "r") as file:
+        file.visititems(count)
+    return shapes
+
+
+def _difference(shapes: Counter[tuple[int, ...]]) -> str:
+    return f"{sum(shapes.values())} arrays"

@@ -1,0 +1,1 @@
+"""Retrieval: exact search, scores, and pictures of neighbours."""

@@ -1,0 +1,215 @@
+"""Trains an embedding tower and leaves everything a run is for.
+
+    python -m ms_keras.train --flagfile=configs/quickstart.cfg --run_dir=runs/quickstart
+
+Read from top to bottom this is the whole story of a run. It leaves in --run_dir:
+`flags.cfg` (runs it again), `events/` for TensorBoard, `checkpoints/`, `recall.json`,
+`retrievals.png` and `saved_model/1/`. A second start goes on where the first stopped.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import sys
+from typing import Any
+
+import tensorflow as tf
+from absl import flags
+
+from ms_keras import program
+from ms_keras.data import flags as data_flags
+from ms_keras.data.pipeline import UnreadableImages, training_dataset
+from ms_keras.data.protocol import Protocol
+from ms_keras.losses import KeptPairs
+from ms_keras.losses import flags as loss_flags
+from ms_keras.models import flags as model_flags
+from ms_keras.models.serving import save_serving_model
+from ms_keras.models.tower import features_of
+from ms_keras.retrieval.embedding import Model, pixel_rows
+from ms_keras.retrieval.picture import retrievals_picture
+from ms_keras.retrieval.scores import (
+    Scored,
+    as_json,
+    score_protocol,
+    table,
+    write_json,
+)
+from ms_keras.training import flags as training_flags
+from ms_keras.training.checkpoints import Checkpoints
+from ms_keras.training.progress import Progress
+from ms_keras.training.recall_callback import RecallCallback
+from ms_keras.training.run_directory import RunDirectory
+from ms_keras.training.steps import StepCounter
+from ms_keras.training.strategy import choose_strategy
+
+FLAGS = flags.FLAGS
+ROOMS = (data_flags, model_flags, loss_flags, training_flags)
+INTERRUPTED = 130  # what a shell calls a program ended by Ctrl-C
+
+flags.DEFINE_string("run_dir", "", "Folder of the run. Made if missing, else resumed.")
+for room in ROOMS:
+    flags.adopt_module_key_flags(room)
+
+
+def main() -> int:
+    """Trains, scores, draws and exports, as the flags say."""
+    run = RunDirectory(FLAGS.run_dir, ROOMS)
+    protocol = data_flags.protocol_from_flags()
+    unreadable = data_flags.unreadable_from_flags()
+    counter = StepCounter(first=0, last=FLAGS.steps)
+    tower = compiled_tower()
+    batches = training_data(protocol, unreadable)  # finds fault with the flags early
+    run.claim()
+    if run.is_finished:
+        print(f"{run.path} is finished:\n{table(json.loads(run.scores.read_text()))}")
+        return 0
+    if not run.baselines.exists():
+        write_json(run.baselines, score_baselines(tower, protocol, unreadable))
+
+    checkpoints = Checkpoints(run.checkpoints, tower, counter)
+    if checkpoints.restore_last():
+        print(f"{run.path}: going on after step {counter.step} of {counter.last}.")
+        batches = training_data(protocol, unreadable, first_step=counter.step)
+    if counter.step < counter.last and not fit(
+        run, tower, batches, counter, checkpoints, protocol, unreadable
+    ):
+        return INTERRUPTED
+
+    scored = score({"trained": tower}, protocol, unreadable)
+    retrievals_picture(run.picture, protocol, scored, "trained", seed=FLAGS.seed)
+    shutil.rmtree(run.saved_model, ignore_errors=True)  # of a start killed since
+    save_serving_model(
+        tower, run.saved_model, short_side=model_flags.short_side_from_flags()
+    )
+    best_recall, best_step = checkpoints.best
+    report = {
+        "protocol": protocol.name,
+        "recall": as_json(scored.scores["trained"].recall),
+        **scored.scores["trained"].counts(),
+        **json.loads(run.baselines.read_text()),
+        "best_recall_at_1": best_recall,
+        "best_step": best_step,
+        "steps": counter.step,
+    }
+    write_json(run.scores, report)
+    print(table(report))
+    print(f"The run is in {run.path}: look at {run.picture}.")
+    return 0
+
+
+def compiled_tower() -> tf.keras.Model:
+    """Builds the flags' tower with its loss and optimizer, on all visible GPUs."""
+    tf.keras.utils.set_random_seed(FLAGS.seed)
+    tf.keras.mixed_precision.set_global_policy(FLAGS.dtype_policy)
+    model_flags.short_side_from_flags()
+    with choose_strategy().scope():
+        tower = model_flags.tower_from_flags()
+        loss = loss_flags.loss_from_flags()
+        optimizer = training_flags.optimizer_from_flags(tower)
+        tower.compile(optimizer, loss=loss, metrics=[KeptPairs(loss)])
+    return tower
+
+
+def training_data(
+    protocol: Protocol,
+    unreadable: UnreadableImages | None = None,
+    first_step: int = 0,
+) -> tf.data.Dataset:
+    """Returns the batches from a step on, augmented as the flags say."""
+    return training_dataset(
+        protocol.train,
+        data_flags.sampler_from_flags(protocol, FLAGS.seed),
+        data_flags.augmentation_from_flags(FLAGS.image_size),
+        seed=FLAGS.seed,
+        first_step=first_step,
+        unreadable=unreadable,
+    )
+
+
+def score(
+    models: dict[str, Model], protocol: Protocol, unreadable: UnreadableImages
+) -> Scored:
+    """Scores models on the test split, with the flags' preprocessing."""
+    return score_protocol(
+        models,
+        protocol,
+        image_size=FLAGS.image_size,
+        short_side=model_flags.short_side_from_flags(),
+        unreadable=unreadable,
+    )
+
+
+def score_baselines(
+    tower: tf.keras.Model, protocol: Protocol, unreadable: UnreadableImages
+) -> dict[str, Any]:
+    """Scores raw pixels and the untrained tower, with its last layer and without."""
+    baselines = {
+        "frozen": tower,
+        "frozen_features": features_of(tower),
+        "pixels": pixel_rows,
+    }
+    scored = score(baselines, protocol, unreadable)
+    return {
+        f"{name}_recall": as_json(scores.recall)
+        for name, scores in scored.scores.items()
+    }
+
+
+def fit(
+    run: RunDirectory,
+    tower: tf.keras.Model,
+    batches: tf.data.Dataset,
+    counter: StepCounter,
+    checkpoints: Checkpoints,
+    protocol: Protocol,
+    unreadable: UnreadableImages,
+) -> bool:
+    """Trains up to the last step; returns whether it was reached.
+
+    A round, which Keras calls an epoch, ends with a scoring of the test split.
+    """
+
+    def recall(model: tf.keras.Model) -> dict[int, float]:
+        return score({"now": model}, protocol, unreadable).scores["now"].recall
+
+    batch_size = FLAGS.classes_per_batch * FLAGS.images_per_class
+    progress = Progress(counter, batch_size)
+    first_round = counter.step // FLAGS.eval_every
+    rounds = math.ceil((counter.last - counter.step) / FLAGS.eval_every)
+    try:
+        tower.fit(
+            batches,
+            initial_epoch=first_round,
+            epochs=first_round + rounds,
+            steps_per_epoch=FLAGS.eval_every,
+            verbose=0,
+            callbacks=[
+                counter,
+                RecallCallback(recall),
+                checkpoints,
+                progress,
+                tf.keras.callbacks.TensorBoard(
+                    str(run.events), write_graph=False, update_freq=50
+                ),
+            ],
+        )
+    except KeyboardInterrupt:
+        progress.close()
+        checkpoints.save_last()
+        print(
+            f"\nStopped after step {counter.step}, which is saved. The same command "
+            "goes on from there.",
+            file=sys.stderr,
+        )
+        return False
+    except tf.errors.OpError:
+        if unreadable.error:
+            raise ValueError(unreadable.error) from None
+        raise
+    return True
+
+
+if __name__ == "__main__":
+    program.run(main)

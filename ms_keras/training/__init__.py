@@ -1,0 +1,1 @@
+"""Training: strategy, optimizers, schedules, callbacks."""

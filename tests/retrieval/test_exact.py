@@ -1,0 +1,154 @@
+"""Recall@K against naive loops, and what must not fool it."""
+
+import numpy as np
+import pytest
+
+import ms_keras
+from ms_keras.retrieval import exact
+
+
+def naive_ranks(embeddings, labels, gallery=None, gallery_labels=None):
+    """Returns ranks by loops over pairs in float64; ties count against the query."""
+
+    def unit(rows):
+        rows = np.asarray(rows, np.float64)
+        norms = np.linalg.norm(rows, axis=1, keepdims=True)
+        return rows / np.where(norms > 0, norms, 1)
+
+    alone = gallery is None
+    queries = unit(embeddings)
+    references = queries if alone else unit(gallery)
+    reference_labels = labels if alone else gallery_labels
+    ranks = []
+    for i, query in enumerate(queries):
+        positives, negatives = [], []
+        for j, reference in enumerate(references):
+            if not (alone and i == j):
+                side = positives if reference_labels[j] == labels[i] else negatives
+                side.append(float(query @ reference))
+        if not positives:
+            ranks.append(0)
+            continue
+        ahead = [s for s in negatives if s > max(positives) - 1e-6]
+        ranks.append(1 + len(ahead))
+    return np.array(ranks)
+
+
+@pytest.mark.parametrize("block", [1 << 25, 150])
+@pytest.mark.parametrize("seed", range(4))
+def test_ranks_agree_with_naive_loops(seed, block, monkeypatch):
+    monkeypatch.setattr(exact, "_BLOCK_ENTRIES", block)
+    rng = np.random.default_rng(seed)
+    rows, labels = rng.normal(size=(60, 5)), rng.integers(0, 25, 60)  # singletons too
+    rows[10:14] = rows[3]  # duplicates, of the same class and of others
+    np.testing.assert_array_equal(
+        exact.best_positive_ranks(rows, labels), naive_ranks(rows, labels)
+    )
+    gallery, gallery_labels = rng.normal(size=(45, 5)), rng.integers(0, 40, 45)
+    np.testing.assert_array_equal(
+        exact.best_positive_ranks(rows, labels, gallery, gallery_labels),
+        naive_ranks(rows, labels, gallery, gallery_labels),
+    )
+
+
+def test_recall_of_a_hand_made_example():
+    angles = np.deg2rad([0, 10, 15, 40, 90])
+    rows = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    labels = ["a", "a", "b", "b", "b"]
+    # 1st: nearest a. 2nd: b at 5, a at 10. 3rd: a, a, b. 4th: b. 5th: b.
+    recall = ms_keras.recall_at_k(rows, labels, ks=(1, 2, 3))
+    assert recall == {1: 3 / 5, 2: 4 / 5, 3: 1.0}
+
+
+@pytest.mark.parametrize("dim", [3, 64, 512])
+@pytest.mark.parametrize("count", [10, 1000, 1003])
+def test_a_collapsed_tower_scores_nothing(count, dim):
+    row = np.random.default_rng(dim).normal(size=dim)
+    labels = np.repeat(np.arange(count), 5)[:count]
+    for rows in (np.tile(row, (count, 1)), np.zeros((count, dim))):
+        assert ms_keras.recall_at_k(rows, labels, ks=(1,))[1] == 0
+
+
+def test_a_tower_collapsed_up_to_noise_scores_like_chance():
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(200), 5)
+    rows = np.ones((1000, 64)) + rng.normal(scale=1e-9, size=(1000, 64))
+    assert ms_keras.recall_at_k(rows, labels, ks=(1,))[1] < 0.02
+
+
+def test_a_perfect_tower_scores_everything():
+    labels = np.repeat(np.arange(7), 3)
+    rows = np.eye(7)[labels] * 3.0
+    assert ms_keras.recall_at_k(rows, labels) == {1: 1.0, 2: 1.0, 4: 1.0, 8: 1.0}
+
+
+def test_with_a_gallery_nothing_is_left_out():
+    rows = np.eye(3)
+    recall = ms_keras.recall_at_k(
+        rows, [0, 1, 2], (1,), gallery=rows, gallery_labels=[0, 1, 2]
+    )
+    assert recall[1] == 1.0
+
+
+def test_scale_and_precision_of_embeddings_do_not_matter():
+    rng = np.random.default_rng(1)
+    labels = np.repeat(np.arange(20), 4)
+    rows = rng.normal(size=(80, 16)).astype("f4")
+    expected = ms_keras.recall_at_k(rows, labels)
+    scales = (10.0 ** rng.integers(-30, 30, (80, 1))).astype("f4")
+    assert ms_keras.recall_at_k(rows * scales, labels) == expected
+    half = rows.astype("f2")
+    exactly = half.astype("f8")
+    assert ms_keras.recall_at_k(half, labels) == ms_keras.recall_at_k(exactly, labels)
+
+
+def test_queries_without_a_positive_are_left_out_of_the_mean():
+    rows = np.eye(5)[[0, 0, 1, 1, 2]]
+    assert ms_keras.recall_at_k(rows, [0, 0, 1, 1, 2], ks=(1,))[1] == 1.0
+    np.testing.assert_array_equal(
+        exact.best_positive_ranks(rows, [0, 0, 1, 1, 2]), [1, 1, 1, 1, 0]
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"embeddings": np.zeros((0, 2)), "labels": []}, "non-empty"),
+        ({"embeddings": np.zeros(3)}, "non-empty"),
+        ({"labels": [0, 0, 1]}, "3 labels"),
+        ({"labels": np.zeros((4, 1))}, r"shape \[n\]"),
+        ({"embeddings": [[0, 1], [np.nan, 1], [1, 1], [1, 0]]}, "first row 1"),
+        ({"embeddings": [[0, 1], [1, 1], [1, 1], [np.inf, 0]]}, "first row 3"),
+        ({"labels": [0, 1, 2, 3]}, "None of the 4 queries"),
+        ({"ks": (0,)}, "1 or more"),
+        ({"gallery": np.eye(2)}, "gallery_labels=None"),
+        ({"gallery_labels": [0]}, "gallery=None"),
+        ({"gallery": np.eye(3), "gallery_labels": [0, 1, 2]}, "same dim"),
+    ],
+)
+def test_bad_input_is_refused(arguments, message):
+    rows = np.array([[0, 1], [0.1, 1], [1, 0], [1, 0.1]])
+    arguments = {"embeddings": rows, "labels": [0, 0, 1, 1], **arguments}
+    with pytest.raises(ValueError, match=message):
+        ms_keras.recall_at_k(**arguments)
+
+
+def test_nearest_agrees_with_sorting():
+    rng = np.random.default_rng(2)
+    queries, gallery = rng.normal(size=(9, 6)), rng.normal(size=(30, 6))
+    indices, similarities = exact.nearest(queries, gallery, 4)
+    cosine = queries @ gallery.T
+    cosine /= np.linalg.norm(queries, axis=1)[:, None] * np.linalg.norm(gallery, axis=1)
+    expected = np.argsort(-cosine, axis=1)[:, :4]
+    np.testing.assert_array_equal(indices, expected)
+    np.testing.assert_allclose(
+        similarities, np.take_along_axis(cosine, expected, 1), atol=1e-6
+    )
+
+
+def test_nearest_leaves_out_what_it_is_told_to():
+    rows = np.eye(4)[[0, 0, 1, 2]]
+    indices, _ = exact.nearest(rows, rows, 10, exclude=np.arange(4))
+    assert indices.shape == (4, 3)
+    assert all(i not in row for i, row in enumerate(indices.tolist()))
+    assert indices[0].tolist() == [1, 2, 3]  # equal ones by index
