@@ -26,7 +26,6 @@ flags.DEFINE_integer("turns", 5, "Turns of each model.", lower_bound=1)
 flags.DEFINE_integer("turn_steps", 20, "Counted steps of a turn.", lower_bound=1)
 flags.DEFINE_integer("skipped_steps", 5, "Steps before counting.", lower_bound=1)
 flags.DEFINE_string("out", "", "File for the result as JSON.")
-flags.adopt_module_key_flags(train)
 
 
 class StepTimes(tf.keras.callbacks.Callback):
@@ -104,4 +103,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    program.run(main)
+    program.run(main, train.ROOMS)

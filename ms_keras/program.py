@@ -1,21 +1,34 @@
-"""How every program of the package starts, and how it ends on bad input."""
+"""How every program of the package starts, helps, and ends on bad input."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from types import ModuleType
 
-from absl import app, logging
+from absl import app, flags, logging
 
 USAGE_ERROR = 2
+_HELP = ("-h", "-help", "--help")
 
 
-def run(main: Callable[[], int | None]) -> None:
+def run(main: Callable[[], int | None], rooms: Iterable[ModuleType] = ()) -> None:
     """Parses flags, runs `main` and exits with what it returns.
 
     A ValueError is a user's mistake, told by whoever noticed it: its text goes to
     stderr and the exit status is 2. With `--verbosity=1` the traceback is shown too.
+
+    Args:
+        main: The program.
+        rooms: Modules whose flags `--help` lists, a group each, after the program's
+            own.
     """
+
+    def parse(argv: list[str]) -> list[str]:
+        if any(argument in _HELP for argument in argv[1:]):
+            print(_help(rooms))
+            sys.exit(0)
+        return app.parse_flags_with_usage(argv)
 
     def guarded(argv: list[str]) -> int | None:
         if len(argv) > 1:
@@ -29,4 +42,12 @@ def run(main: Callable[[], int | None]) -> None:
             print(f"Error: {error}", file=sys.stderr)
             return USAGE_ERROR
 
-    app.run(guarded)
+    app.run(guarded, flags_parser=parse)
+
+
+def _help(rooms: Iterable[ModuleType]) -> str:
+    """Returns the program's docstring and its flags by room."""
+    program = sys.modules["__main__"]
+    own = flags.FLAGS.main_module_help()
+    groups = [flags.FLAGS.module_help(room) for room in rooms]
+    return "\n".join([(program.__doc__ or "").strip(), own, *groups])

@@ -38,6 +38,7 @@ from ms_keras.retrieval.scores import (
 )
 from ms_keras.training import flags as training_flags
 from ms_keras.training.checkpoints import Checkpoints
+from ms_keras.training.events import Events
 from ms_keras.training.progress import Progress
 from ms_keras.training.recall_callback import RecallCallback
 from ms_keras.training.run_directory import RunDirectory
@@ -49,8 +50,6 @@ ROOMS = (data_flags, model_flags, loss_flags, training_flags)
 INTERRUPTED = 130  # what a shell calls a program ended by Ctrl-C
 
 flags.DEFINE_string("run_dir", "", "Folder of the run. Made if missing, else resumed.")
-for room in ROOMS:
-    flags.adopt_module_key_flags(room)
 
 
 def main() -> int:
@@ -190,9 +189,7 @@ def fit(
                 RecallCallback(recall),
                 checkpoints,
                 progress,
-                tf.keras.callbacks.TensorBoard(
-                    str(run.events), write_graph=False, update_freq=50
-                ),
+                Events(run.events, counter),
             ],
         )
     except KeyboardInterrupt:
@@ -212,4 +209,4 @@ def fit(
 
 
 if __name__ == "__main__":
-    program.run(main)
+    program.run(main, ROOMS)

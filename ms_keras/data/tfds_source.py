@@ -30,8 +30,8 @@ def tfds_protocol(
         data_dir: Where TFDS keeps data sets; if empty, its own default.
         train_split: Split to train on.
         test_split: Split to test on.
-        test_classes: If not empty, both splits are pooled and divided by class (see
-            `choose_test_classes`).
+        test_classes: If not empty, both splits, which may be the same, are pooled and
+            divided by class (see `choose_test_classes`).
         ks: The K of Recall@K to report.
 
     Raises:
@@ -45,7 +45,7 @@ def tfds_protocol(
         _split(builder, split, image, label) for split in (train_split, test_split)
     )
     if test_classes:
-        pooled = _joined(train, test)
+        pooled = train if train_split == test_split else _joined(train, test)
         chosen = choose_test_classes(pooled.class_names, test_classes)
         train, test = (_subset(pooled, side) for side in (~chosen, chosen))
     return Protocol(builder.info.name, train, test, None, ks)

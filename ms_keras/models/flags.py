@@ -10,7 +10,7 @@ from absl import flags
 from ms_keras.models.tower import POOLINGS, build_tower
 
 # The paper's code resizes to 256 and crops 227.
-_MARGIN = 256 / 227
+MARGIN = 256 / 227
 
 
 def define_flags(flag_values: flags.FlagValues) -> None:
@@ -109,7 +109,7 @@ def short_side_from_flags(flag_values: flags.FlagValues = flags.FLAGS) -> int:
     """
     image_size, short_side = flag_values.image_size, flag_values.short_side
     if short_side == 0:
-        return round(image_size * _MARGIN)
+        return round(image_size * MARGIN)
     if short_side < image_size:
         raise ValueError(
             f"--short_side must be 0 or at least --image_size; got {short_side} and "

@@ -4,27 +4,35 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-_FILTERS = (32, 64, 128, 128)
+# Filters, kernel size and stride of each layer.
+_LAYERS = ((32, 5, 2), (64, 3, 2), (128, 3, 2), (128, 3, 1))
+_GROUPS = 8
 
 
 def small_conv(image_size: int) -> tf.keras.Model:
-    """Builds four strided convolutions, for drawings of about 48-64 px.
+    """Builds four convolutions, for drawings of about 48-64 px.
 
-    Without batch norm: its running statistics mean nothing before training, and a
-    tower freezes them by default.
+    With group norm: statistics of batch norm mean nothing before training, and a tower
+    freezes them by default.
 
     Args:
         image_size: Height and width of the images, in pixels.
 
     Returns:
         A model from `[batch, image_size, image_size, 3]` to
-        `[batch, image_size / 16, image_size / 16, 128]`.
+        `[batch, image_size / 8, image_size / 8, 128]`, sizes rounded up.
     """
     images = tf.keras.Input((image_size, image_size, 3))
-    x = images
-    for filters in _FILTERS:
-        x = tf.keras.layers.Conv2D(
-            filters, 3, strides=2, padding="same", kernel_initializer="he_normal"
-        )(x)
-        x = tf.keras.layers.ReLU()(x)
-    return tf.keras.Model(images, x, name="small_conv")
+    maps = images
+    for filters, kernel_size, stride in _LAYERS:
+        maps = tf.keras.layers.Conv2D(
+            filters,
+            kernel_size,
+            strides=stride,
+            padding="same",
+            use_bias=False,  # group norm brings its own
+            kernel_initializer="he_normal",
+        )(maps)
+        maps = tf.keras.layers.GroupNormalization(_GROUPS)(maps)
+        maps = tf.keras.layers.ReLU()(maps)
+    return tf.keras.Model(images, maps, name="small_conv")

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 
 import tensorflow as tf
 
+from ms_keras.models.backbone_layer import BackboneLayer
 from ms_keras.models.backbones import find_backbone
 from ms_keras.models.preprocessing import Preprocessing
 from ms_keras.models.unit_rows import UnitRows
-from ms_keras.models.weights import is_tower_file, load_tower_weights, weights_source
+from ms_keras.models.weights import load_tower_weights, weights_sources
 
 POOLINGS = ("avg", "max", "avg_max")
 _FEATURES = "features"
@@ -65,17 +65,16 @@ def build_tower(
     """
     recipe = find_backbone(backbone)
     _check_positive(embedding_dim=embedding_dim, image_size=image_size)
-    source = weights_source(weights)
-    network = recipe.build(image_size, None if is_tower_file(source) else source)
-    freeze = freeze_batch_norm and _has_batch_norm(network)
+    backbone_weights, tower_weights = weights_sources(weights)
+    network = recipe.build(image_size, backbone_weights)
 
     images = tf.keras.Input((image_size, image_size, 3), dtype="float32", name="images")
     pixels = Preprocessing(recipe.preprocessing, name="preprocessing")(images)
-    maps = network(pixels, training=False) if freeze else network(pixels)
+    maps = BackboneLayer(network, freeze_batch_norm, name="backbone")(pixels)
     embeddings = _embedding(embedding_dim)(_pooled(maps, pooling))
     tower = tf.keras.Model(images, UnitRows(name="unit_rows")(embeddings), name="tower")
-    if is_tower_file(source):
-        load_tower_weights(tower, source)
+    if tower_weights:
+        load_tower_weights(tower, tower_weights)
     return tower
 
 
@@ -99,7 +98,7 @@ def features_of(tower: tf.keras.Model) -> tf.keras.Model:
             f"model {tower.name!r} with layers {names}."
         )
     features = tower.get_layer(_FEATURES).output
-    return tf.keras.Model(tower.inputs, features, name=_FEATURES)
+    return tf.keras.Model(tower.input, features, name=_FEATURES)
 
 
 def _embedding(dim: int) -> tf.keras.layers.Layer:
@@ -129,17 +128,6 @@ def _pooled(maps: tf.Tensor, pooling: str) -> tf.Tensor:
         both = [average(dtype="float32")(maps), maximum(dtype="float32")(maps)]
         return tf.keras.layers.Add(dtype="float32", name=_FEATURES)(both)
     raise ValueError(f"pooling must be one of {POOLINGS}; got {pooling!r}.")
-
-
-def _has_batch_norm(network: tf.keras.Model) -> bool:
-    kind = tf.keras.layers.BatchNormalization
-    return any(isinstance(layer, kind) for layer in _layers(network))
-
-
-def _layers(layer: tf.keras.layers.Layer) -> Iterator[tf.keras.layers.Layer]:
-    yield layer
-    for inner in getattr(layer, "layers", ()):
-        yield from _layers(inner)
 
 
 def _check_positive(**sizes: int) -> None:

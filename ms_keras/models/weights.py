@@ -18,38 +18,40 @@ _BACKBONE_SUFFIXES = (".h5", ".hdf5")
 _STATE_GROUPS = ("optimizer", "metrics", "compile_metrics", "seed_generator")
 
 
-def weights_source(weights: str | os.PathLike[str] | None) -> str | Path | None:
-    """Checks what a user gives as weights.
+def weights_sources(
+    weights: str | os.PathLike[str] | None,
+) -> tuple[str | Path | None, Path | None]:
+    """Checks what a user gives as weights, and tells whose they are.
 
     Args:
         weights: `"imagenet"`, a path, or `"none"` or `None` for random ones.
 
     Returns:
-        `"imagenet"`, the path of an existing file, or `None`.
+        For the backbone: `"imagenet"`, the path of its weights file, or `None`; and for
+        the whole tower: the path of its weights file, or `None`.
 
     Raises:
         ValueError: If there is no such file, or its ending is not a weights file's.
     """
-    if weights is None or weights in ("none", "imagenet"):
-        return None if weights in (None, "none") else "imagenet"
+    if weights is None or weights == "none":
+        return None, None
+    if weights == "imagenet":
+        return "imagenet", None
     path = Path(weights).expanduser()
     if not path.is_file():
         raise ValueError(
             f"weights must be 'imagenet', 'none' or an existing file; got "
             f"{str(weights)!r}, and there is no such file."
         )
-    if not path.name.endswith(_TOWER_SUFFIXES + _BACKBONE_SUFFIXES):
-        raise ValueError(
-            "A weights file ends in .h5 (a backbone's, as Keras's applications "
-            "publish them), or in .weights.h5 or .keras (a whole tower's); got "
-            f"{str(weights)!r}."
-        )
-    return path
-
-
-def is_tower_file(source: str | Path | None) -> bool:
-    """Tells a whole tower's weights file from a backbone's, by its ending."""
-    return isinstance(source, Path) and source.name.endswith(_TOWER_SUFFIXES)
+    if path.name.endswith(_TOWER_SUFFIXES):
+        return None, path
+    if path.name.endswith(_BACKBONE_SUFFIXES):
+        return path, None
+    raise ValueError(
+        "A weights file ends in .h5 (a backbone's, as Keras's applications publish "
+        "them), or in .weights.h5 or .keras (a whole tower's); got "
+        f"{str(weights)!r}."
+    )
 
 
 def load_backbone_weights(backbone: tf.keras.Model, path: Path, name: str) -> None:
@@ -93,8 +95,8 @@ def load_tower_weights(tower: tf.keras.Model, path: Path) -> None:
     expected = Counter(tuple(weight.shape) for weight in tower.weights)
     if found != expected:
         raise ValueError(
-            f"{path} does not hold the weights of this tower: {_difference(found)} in "
-            f"the file, {_difference(expected)} in the tower; first unmatched shapes "
+            f"{path} does not hold the weights of this tower: {found.total()} arrays "
+            f"in the file, {expected.total()} in the tower; first unmatched shapes "
             f"{list((found - expected).elements())[:3]} and "
             f"{list((expected - found).elements())[:3]}. Build the tower with the "
             "backbone, width and embedding_dim that the file was saved with."
@@ -117,7 +119,3 @@ def _shapes_in(path: Path) -> Counter[tuple[int, ...]]:
     with h5py.File(source, "r") as file:
         file.visititems(count)
     return shapes
-
-
-def _difference(shapes: Counter[tuple[int, ...]]) -> str:
-    return f"{sum(shapes.values())} arrays"

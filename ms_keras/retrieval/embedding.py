@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -49,7 +49,11 @@ def embed(
         short_side: What short sides are resized to before the centre crop.
         unreadable: What to do with unreadable images. Defaults to raising an error.
         what: The bar's label. Defaults to `"images"`.
+
+    Raises:
+        ValueError: If an image cannot be read and is not to be skipped, or none can.
     """
+    unreadable = unreadable or UnreadableImages()
     dataset = scoring_dataset(images, image_size, short_side, unreadable=unreadable)
 
     @tf.function(autograph=False, reduce_retracing=True)
@@ -65,7 +69,7 @@ def embed(
         leave=False,
         mininterval=0.5 if sys.stderr.isatty() else 10,
     ) as bar:
-        for pictures, batch in dataset:
+        for pictures, batch in _told(dataset, unreadable):
             for name, output in run(pictures).items():
                 rows[name].append(output.numpy())
             indices.append(batch.numpy())
@@ -75,6 +79,18 @@ def embed(
     return Embedded(
         np.concatenate(indices), {name: np.concatenate(r) for name, r in rows.items()}
     )
+
+
+def _told(
+    dataset: tf.data.Dataset, unreadable: UnreadableImages
+) -> Iterator[tuple[tf.Tensor, tf.Tensor]]:
+    """Yields batches; an unreadable image is told as such, not as a failed graph."""
+    try:
+        yield from dataset
+    except tf.errors.OpError:
+        if unreadable.error:
+            raise ValueError(unreadable.error) from None
+        raise
 
 
 def pixel_rows(images: tf.Tensor) -> tf.Tensor:

@@ -6,17 +6,22 @@ query tells Recall@K for every K: no list of neighbours is needed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Sequence
+from numbers import Integral
 
 import numpy as np
 import tensorflow as tf
 
-from ms_keras.unit_rows import unit_rows
+from ms_keras.retrieval.inputs import blocks, check_count, class_ids, unit_rows
 
-# Where sums are split differently, equal rows can differ by some units of the last
-# place. Similarities this close are ties, and ties count against the query.
-TIE = 2e-6
-_BLOCK_ENTRIES = 1 << 25  # of the similarities held at a time: 128 MB
+# Similarities this close are ties, and ties count against the query. Matmuls of equal
+# rows were seen to differ by up to 4 units of the last place of 1 (OpenBLAS, 512 to
+# 1,024 entries; TensorFlow's by 0.5) because they split sums by the row's place.
+TIE = 8 * float(np.finfo(np.float32).eps)
+_BLOCK_ENTRIES = 1 << 25  # of the similarities held at a time: 128 MB, masks beside
+# TensorFlow multiplies float32 on recent GPUs with 10 bits of mantissa.
+_DEVICE = "CPU:0"
 
 
 def recall_at_k(
@@ -30,15 +35,16 @@ def recall_at_k(
 
     Similarity is the cosine. A query is left out of its own neighbours by its index;
     equal similarities count against the query, so that a tower that maps everything to
-    one point does not score 1. Queries that have no positive at all are left out.
+    one point does not score 1. Queries that have no positive at all are left out, with
+    a warning that says how many.
 
     Args:
-        embeddings: `[queries, dim]` floats.
-        labels: `[queries]` class ids or names.
+        embeddings: `[queries, dim]` numbers of any precision.
+        labels: `[queries]` integer class ids, or names.
         ks: The K to report. Defaults to `(1, 2, 4, 8)`.
-        gallery: `[gallery, dim]` floats to search in. Defaults to `None`: each query is
-            searched among the other queries.
-        gallery_labels: `[gallery]` class ids or names.
+        gallery: `[gallery, dim]` numbers to search in. Defaults to `None`: each query
+            is searched among the other queries.
+        gallery_labels: `[gallery]` class ids or names. Defaults to `None`.
 
     Returns:
         `{k: recall}`.
@@ -48,8 +54,17 @@ def recall_at_k(
             does not fit, only one of the gallery arguments is given, a K is below 1, or
             no query has a positive.
     """
+    check_ks(ks)
     ranks = best_positive_ranks(embeddings, labels, gallery, gallery_labels)
-    return recall_of_ranks(ranks, ks)
+    recall = recall_of_ranks(ranks, ks)
+    alone = int(np.sum(ranks == 0))
+    if alone:
+        warnings.warn(
+            f"{alone} of {len(ranks)} queries have no positive to find; Recall@K "
+            "leaves them out.",
+            stacklevel=2,
+        )
+    return recall
 
 
 def recall_of_ranks(ranks: np.ndarray, ks: Sequence[int]) -> dict[int, float]:
@@ -58,14 +73,20 @@ def recall_of_ranks(ranks: np.ndarray, ks: Sequence[int]) -> dict[int, float]:
     Raises:
         ValueError: If a K is below 1, or no query has a positive.
     """
-    if any(k < 1 for k in ks):
-        raise ValueError(f"ks must be 1 or more; got {list(ks)}.")
+    check_ks(ks)
     answerable = ranks[ranks > 0]
     if not len(answerable):
         raise ValueError(
-            f"None of the {len(ranks)} queries has another image of its class to find."
+            f"None of the {len(ranks)} queries has another image of its class to find. "
+            "Recall@K needs classes with two images, or with one in the gallery."
         )
     return {int(k): float(np.mean(answerable <= k)) for k in ks}
+
+
+def check_ks(ks: Sequence[int]) -> None:
+    """Raises ValueError unless there is a K and all are whole numbers above 0."""
+    if not len(ks) or any(not isinstance(k, Integral) or k < 1 for k in ks):
+        raise ValueError(f"ks must be whole numbers, 1 or more; got {list(ks)}.")
 
 
 def best_positive_ranks(
@@ -82,29 +103,19 @@ def best_positive_ranks(
         `[queries]` int64: 1 plus the negatives at least as similar as the best
         positive; 0 for a query without a positive.
     """
-    labels, gallery_labels = _class_ids(labels, gallery, gallery_labels)
-    queries = checked_rows(embeddings, labels, "embeddings")
+    if (gallery is None) != (gallery_labels is None):
+        missing = "gallery" if gallery is None else "gallery_labels"
+        raise ValueError(f"gallery and gallery_labels go together; got {missing}=None.")
+    queries = references = unit_rows(embeddings, "embeddings")
+    if gallery is not None:
+        references = unit_rows(gallery, "gallery")
+    _check_dims(queries, references, "embeddings")
+    ids, reference_ids = class_ids(labels, gallery_labels)
+    check_count(queries, ids, "embeddings")
     if gallery is None:
-        references, reference_labels = queries, labels
-    else:
-        references = checked_rows(gallery, gallery_labels, "gallery")
-        reference_labels = gallery_labels
-        if references.shape[1] != queries.shape[1]:
-            raise ValueError(
-                "embeddings and gallery must have the same dim; got "
-                f"{queries.shape[1]} and {references.shape[1]}."
-            )
-    ranks = [
-        _block_ranks(
-            queries[block],
-            tf.constant(labels[block]),
-            references,
-            tf.constant(reference_labels),
-            tf.constant(block.start if gallery is None else -len(labels)),
-        ).numpy()
-        for block in _blocks(len(labels), len(reference_labels))
-    ]
-    return np.concatenate(ranks)
+        reference_ids = ids
+    check_count(references, reference_ids, "gallery")
+    return _ranks(queries, ids, references, reference_ids, alone=gallery is None)
 
 
 def nearest(
@@ -116,8 +127,8 @@ def nearest(
     """Returns the nearest rows of a gallery, nearest first.
 
     Args:
-        queries: `[queries, dim]` floats.
-        gallery: `[gallery, dim]` floats.
+        queries: `[queries, dim]` numbers.
+        gallery: `[gallery, dim]` numbers.
         k: How many; fewer are given if the gallery has fewer.
         exclude: `[queries]` gallery index that a query must not find, itself. Defaults
             to none.
@@ -127,91 +138,92 @@ def nearest(
         equal similarities by rising index.
 
     Raises:
-        ValueError: If an array is empty, not finite or of a wrong shape, or k below 1.
+        ValueError: If an array is empty, not finite or of a wrong shape, k is below 1,
+            or `exclude` is not an index of the gallery for each query.
     """
-    if k < 1:
-        raise ValueError(f"k must be 1 or more; got {k}.")
-    rows = checked_rows(queries, None, "queries")
-    references = checked_rows(gallery, None, "gallery")
+    check_ks([k])
+    rows, references = unit_rows(queries, "queries"), unit_rows(gallery, "gallery")
+    _check_dims(rows, references, "queries")
+    excluded = _excluded(exclude, len(rows), len(references))
+    count = min(k, len(references) - (exclude is not None))
     found = []
-    for block in _blocks(len(rows), len(references)):
-        similarities = tf.matmul(rows[block], references, transpose_b=True).numpy()
-        if exclude is not None:
-            places = np.arange(len(similarities)), np.asarray(exclude)[block]
-            similarities[places] = -np.inf
-        count = min(k, len(references) - (exclude is not None))
-        found.append(tf.math.top_k(similarities, count))
+    with tf.device(_DEVICE):
+        everything = tf.constant(references)
+        for block in blocks(len(rows), len(references), _BLOCK_ENTRIES):
+            own = excluded[block]
+            found.append(_block_nearest(rows[block], everything, own, count))
     return (
-        np.concatenate([top.indices.numpy().astype(np.int64) for top in found]),
-        np.concatenate([top.values.numpy() for top in found]),
+        np.concatenate([top.indices for top in found]).astype(np.int64),
+        np.concatenate([top.values for top in found]),
     )
 
 
-def checked_rows(rows: np.ndarray, labels: np.ndarray | None, what: str) -> tf.Tensor:
-    """Returns `[n, dim]` float32 rows of norm 1.
-
-    Raises:
-        ValueError: If the rows are empty, not finite, of another rank, or not as many
-            as the labels.
-    """
-    rows = np.asarray(rows)
-    if rows.ndim != 2 or not rows.size:
+def _excluded(exclude: np.ndarray | None, queries: int, references: int) -> np.ndarray:
+    """Returns `[queries]` int32 indices to leave out, -1 for none."""
+    if exclude is None:
+        return np.full(queries, -1, np.int32)
+    indices = np.asarray(exclude)
+    if indices.shape != (queries,) or not np.all(
+        (indices >= 0) & (indices < references)
+    ):
         raise ValueError(
-            f"{what} must be a non-empty [n, dim] array; got {rows.shape}."
+            f"exclude must be [{queries}] indices of a gallery of {references} rows; "
+            f"got {indices}."
         )
-    if labels is not None and len(labels) != len(rows):
+    return indices.astype(np.int32)
+
+
+def _check_dims(queries: np.ndarray, references: np.ndarray, what: str) -> None:
+    if references.shape[1] != queries.shape[1]:
         raise ValueError(
-            f"{what} and their labels must be as many; got {len(rows)} rows and "
-            f"{len(labels)} labels."
+            f"{what} and gallery must have the same dim; got {queries.shape[1]} and "
+            f"{references.shape[1]}."
         )
-    broken = ~np.isfinite(rows.astype(np.float64, copy=False).sum(axis=1))
-    if broken.any():
-        raise ValueError(
-            f"{what} must be finite; {broken.sum()} of {len(rows)} rows have NaN or "
-            f"infinite entries, first row {np.argmax(broken)}. Did training diverge?"
-        )
-    precise = tf.convert_to_tensor(rows.astype(np.result_type(rows, np.float32)))
-    return tf.cast(unit_rows(precise), tf.float32)
 
 
-def _class_ids(
-    labels: np.ndarray, gallery: np.ndarray | None, gallery_labels: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Returns labels, numbers or names, as int64 ids common to queries and gallery."""
-    if (gallery is None) != (gallery_labels is None):
-        missing = "gallery" if gallery is None else "gallery_labels"
-        raise ValueError(f"gallery and gallery_labels go together; got {missing}=None.")
-    labels = np.asarray(labels)
-    others = labels[:0] if gallery_labels is None else np.asarray(gallery_labels)
-    for name, array in (("labels", labels), ("gallery_labels", others)):
-        if array.ndim != 1:
-            raise ValueError(f"{name} must have shape [n]; got {array.shape}.")
-    _, ids = np.unique(np.concatenate([labels, others]), return_inverse=True)
-    return ids[: len(labels)].astype(np.int64), ids[len(labels) :].astype(np.int64)
-
-
-def _blocks(queries: int, references: int) -> Iterator[slice]:
-    """Yields slices of queries whose similarities stay within the memory bound."""
-    size = max(1, _BLOCK_ENTRIES // max(references, 1))
-    for start in range(0, queries, size):
-        yield slice(start, min(start + size, queries))
+def _ranks(
+    queries: np.ndarray,
+    ids: np.ndarray,
+    references: np.ndarray,
+    reference_ids: np.ndarray,
+    alone: bool,
+) -> np.ndarray:
+    own = np.arange(len(ids)) if alone else np.full(len(ids), -1)
+    own = own.astype(np.int32)
+    ranks = []
+    with tf.device(_DEVICE):
+        gallery = tf.constant(references), tf.constant(reference_ids)
+        for block in blocks(len(ids), len(reference_ids), _BLOCK_ENTRIES):
+            found = _block_ranks(queries[block], ids[block], own[block], *gallery)
+            ranks.append(found.numpy())
+    return np.concatenate(ranks)
 
 
 @tf.function(autograph=False, reduce_retracing=True)
 def _block_ranks(
     queries: tf.Tensor,
-    labels: tf.Tensor,
+    ids: tf.Tensor,
+    own: tf.Tensor,
     references: tf.Tensor,
-    reference_labels: tf.Tensor,
-    first: tf.Tensor,
+    reference_ids: tf.Tensor,
 ) -> tf.Tensor:
-    """Returns the ranks of a block whose first query is reference `first`, or none."""
+    """Returns `[queries]` int64 ranks; `own` is a query's own reference, or -1."""
     similarities = tf.matmul(queries, references, transpose_b=True)
-    same = labels[:, tf.newaxis] == reference_labels
-    own = first + tf.range(tf.size(labels))
-    itself = own[:, tf.newaxis] == tf.range(tf.size(reference_labels))
-    positives = tf.where(same & ~itself, similarities, -np.inf)
+    same = ids[:, tf.newaxis] == reference_ids
+    positives = tf.where(same & ~_itself(own, references), similarities, -np.inf)
     best = tf.reduce_max(positives, axis=1, keepdims=True)
     ahead = ~same & (similarities >= best - TIE)
-    ranks = 1 + tf.reduce_sum(tf.cast(ahead, tf.int64), axis=1)
+    ranks = 1 + tf.math.count_nonzero(ahead, axis=1)
     return tf.where(tf.math.is_finite(best[:, 0]), ranks, 0)
+
+
+def _block_nearest(
+    queries: np.ndarray, references: tf.Tensor, own: np.ndarray, count: int
+) -> tf.Tensor:
+    similarities = tf.matmul(queries, references, transpose_b=True)
+    similarities = tf.where(_itself(own, references), -np.inf, similarities)
+    return tf.math.top_k(similarities, count)
+
+
+def _itself(own: tf.Tensor, references: tf.Tensor) -> tf.Tensor:
+    return own[:, np.newaxis] == tf.range(tf.shape(references)[0])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import pathlib
-import textwrap
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -19,7 +19,9 @@ from ms_keras.retrieval.scores import Scored
 
 RIGHT, WRONG = "#1a7f37", "#cf222e"
 _NEIGHBOURS = 8
+_NAME_LENGTH = 20  # characters of a class name that fit under an image
 _PIXELS = 128
+_TITLE, _ROW = 0.65, 1.45  # inches
 
 
 def retrievals_picture(
@@ -49,59 +51,65 @@ def retrievals_picture(
     rng = np.random.default_rng(seed)
     random = rng.permutation(answerable)[:rows]
     blocks = [("Worst queries", worst), ("Random queries", random)]
+    found = iter(_retrievals(np.concatenate([worst, random]), protocol, scored, model))
 
-    height = sum(1.45 * len(queries) + 0.6 for _, queries in blocks)
-    figure = Figure(figsize=(1.3 * (_NEIGHBOURS + 1) + 0.4, height), dpi=110)
-    parts = np.ravel(
-        figure.subfigures(len(blocks), 1, height_ratios=[len(q) for _, q in blocks])
-    )
-    for part, (title, queries) in zip(parts, blocks, strict=True):
+    heights = [_TITLE + _ROW * len(queries) for _, queries in blocks]
+    figure = Figure(figsize=(1.3 * (_NEIGHBOURS + 1), sum(heights)), dpi=110)
+    parts = np.ravel(figure.subfigures(len(blocks), 1, height_ratios=heights))
+    for part, (title, queries), height in zip(parts, blocks, heights, strict=True):
         part.suptitle(
             f"{title}: query on the left, nearest neighbours by falling similarity",
-            x=0.01,
-            ha="left",
-            fontsize=11,
+            x=0.01, y=1 - 0.1 / height, ha="left", va="top", fontsize=11,
             fontweight="bold",
-        )
-        axes = part.subplots(
-            len(queries),
-            _NEIGHBOURS + 1,
-            squeeze=False,
-            gridspec_kw={
-                "left": 0.01, "right": 0.99, "bottom": 0.01, "wspace": 0.12,
-                "top": 1 - 0.38 / (1.45 * len(queries) + 0.6), "hspace": 0.42,
-            },
         )  # fmt: skip
-        for line, query in zip(axes, queries, strict=True):
-            _draw_row(list(line), protocol, scored, model, int(query))
-    beside = pathlib.Path(path).with_suffix(".incomplete.png")
-    FigureCanvasAgg(figure).print_png(str(beside))
-    os.replace(beside, path)
+        margins = {
+            "left": 0.01, "right": 0.99, "wspace": 0.12, "hspace": 0.4,
+            "bottom": 0.25 / height, "top": 1 - _TITLE / height,
+        }  # fmt: skip
+        axes = part.subplots(
+            len(queries), _NEIGHBOURS + 1, squeeze=False, gridspec_kw=margins
+        )
+        for line in axes:
+            _draw_row(list(line), protocol, next(found))
+    _write_png(pathlib.Path(path), figure)
 
 
-def _draw_row(
-    axes: list[Axes], protocol: Protocol, scored: Scored, model: str, query: int
-) -> None:
-    alone = scored.gallery is None
-    references = scored.queries if scored.gallery is None else scored.gallery
-    images = protocol.test if protocol.gallery is None else protocol.gallery
+class _Retrieval(NamedTuple):
+    """A query and what it finds: indices into the protocol's images."""
+
+    query: int
+    rank: int
+    neighbours: list[int]
+    similarities: list[float]
+
+
+def _retrievals(
+    chosen: np.ndarray, protocol: Protocol, scored: Scored, model: str
+) -> list[_Retrieval]:
+    references = scored.gallery or scored.queries
     found, similarities = nearest(
-        scored.queries.rows[model][query : query + 1],
+        scored.queries.rows[model][chosen],
         references.rows[model],
         _NEIGHBOURS,
-        exclude=np.array([query]) if alone else None,
+        exclude=chosen if scored.gallery is None else None,
     )
-    index = int(scored.queries.indices[query])
-    label = protocol.test.labels[index]
-    rank = scored.scores[model].ranks[query]
-    _draw_image(axes[0], protocol.test, index, f"first right: {rank}")
-    for place, axis in enumerate(axes[1:]):
-        if place >= found.shape[1]:
-            axis.set_axis_off()
-            continue
-        reference = int(references.indices[found[0, place]])
-        _draw_image(axis, images, reference, f"{similarities[0, place]:.3f}")
-        _frame(axis, right=images.labels[reference] == label)
+    queries = scored.queries.indices[chosen].tolist()
+    ranks = scored.scores[model].ranks[chosen].tolist()
+    neighbours = references.indices[found].tolist()
+    columns = (queries, ranks, neighbours, similarities.tolist())
+    return [_Retrieval(*row) for row in zip(*columns, strict=True)]
+
+
+def _draw_row(axes: list[Axes], protocol: Protocol, found: _Retrieval) -> None:
+    images = protocol.gallery or protocol.test
+    label = protocol.test.labels[found.query]
+    _draw_image(axes[0], protocol.test, found.query, f"first right: {found.rank}")
+    for axis in axes[1 + len(found.neighbours) :]:
+        axis.set_axis_off()
+    neighbours = zip(found.neighbours, found.similarities, strict=True)
+    for axis, (index, similarity) in zip(axes[1:], neighbours, strict=False):
+        _draw_image(axis, images, index, f"{similarity:.3f}")
+        _frame(axis, right=images.labels[index] == label)
 
 
 def _draw_image(axis: Axes, images: ImageSet, index: int, note: str) -> None:
@@ -110,20 +118,35 @@ def _draw_image(axis: Axes, images: ImageSet, index: int, note: str) -> None:
     axis.imshow(np.clip(pixels / 255, 0, 1))
     axis.set_xticks([])
     axis.set_yticks([])
-    name = images.class_names[images.labels[index]].replace("_", " ")
-    axis.set_title(note, fontsize=7, pad=2)
-    axis.set_xlabel(textwrap.shorten(name, 22, placeholder="…"), fontsize=7, labelpad=2)
+    axis.set_title(note, fontsize=7, pad=3)
+    name = _shortened(images.class_names[images.labels[index]].replace("_", " "))
+    # A name may hold dollars, which would begin a formula.
+    axis.set_xlabel(name, fontsize=7, labelpad=3, parse_math=False)
+
+
+def _shortened(name: str) -> str:
+    if len(name) <= _NAME_LENGTH:
+        return name
+    return name[: _NAME_LENGTH - 1].rstrip() + "…"
 
 
 def _frame(axis: Axes, right: bool) -> None:
     for spine in axis.spines.values():
         spine.set(
             color=RIGHT if right else WRONG,
-            linewidth=3,
-            linestyle="solid" if right else (0, (2, 1)),
+            linewidth=2.5,
+            linestyle="solid" if right else (0, (3, 1.5)),
         )
     if not right:  # not by colour alone
         axis.plot(
             0.93, 0.93, marker="x", color=WRONG, markersize=8, markeredgewidth=2.5,
             transform=axis.transAxes,
         )  # fmt: skip
+
+
+def _write_png(path: pathlib.Path, figure: Figure) -> None:
+    """Writes a file that is complete or absent."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    FigureCanvasAgg(figure).print_png(str(beside))
+    os.replace(beside, path)

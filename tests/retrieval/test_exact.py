@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import ms_keras
-from ms_keras.retrieval import exact
+from ms_keras.retrieval import exact, inputs
 
 
 def naive_ranks(embeddings, labels, gallery=None, gallery_labels=None):
@@ -60,13 +61,17 @@ def test_recall_of_a_hand_made_example():
     assert recall == {1: 3 / 5, 2: 4 / 5, 3: 1.0}
 
 
-@pytest.mark.parametrize("dim", [3, 64, 512])
-@pytest.mark.parametrize("count", [10, 1000, 1003])
+@pytest.mark.parametrize("dim", [3, 64, 200, 333, 512])
+@pytest.mark.parametrize("count", [10, 1000, 1003, 3000])
 def test_a_collapsed_tower_scores_nothing(count, dim):
-    row = np.random.default_rng(dim).normal(size=dim)
+    rng = np.random.default_rng(dim)
+    row = rng.normal(size=dim)
     labels = np.repeat(np.arange(count), 5)[:count]
-    for rows in (np.tile(row, (count, 1)), np.zeros((count, dim))):
+    lengths = 10.0 ** rng.uniform(-20, 20, (count, 1))
+    for rows in (np.tile(row, (count, 1)), np.zeros((count, dim)), lengths * row):
         assert ms_keras.recall_at_k(rows, labels, ks=(1,))[1] == 0
+        ranks = exact.best_positive_ranks(rows, labels)
+        np.testing.assert_array_equal(ranks, 1 + np.sum(labels[:, None] != labels, 1))
 
 
 def test_a_tower_collapsed_up_to_noise_scores_like_chance():
@@ -104,7 +109,8 @@ def test_scale_and_precision_of_embeddings_do_not_matter():
 
 def test_queries_without_a_positive_are_left_out_of_the_mean():
     rows = np.eye(5)[[0, 0, 1, 1, 2]]
-    assert ms_keras.recall_at_k(rows, [0, 0, 1, 1, 2], ks=(1,))[1] == 1.0
+    with pytest.warns(UserWarning, match="1 of 5 queries have no positive"):
+        assert ms_keras.recall_at_k(rows, [0, 0, 1, 1, 2], ks=(1,))[1] == 1.0
     np.testing.assert_array_equal(
         exact.best_positive_ranks(rows, [0, 0, 1, 1, 2]), [1, 1, 1, 1, 0]
     )
@@ -121,6 +127,16 @@ def test_queries_without_a_positive_are_left_out_of_the_mean():
         ({"embeddings": [[0, 1], [1, 1], [1, 1], [np.inf, 0]]}, "first row 3"),
         ({"labels": [0, 1, 2, 3]}, "None of the 4 queries"),
         ({"ks": (0,)}, "1 or more"),
+        ({"ks": (2.5,)}, "whole numbers"),
+        ({"ks": ()}, "whole numbers"),
+        ({"embeddings": np.full((4, 2), "a")}, "real numbers; got dtype <U1"),
+        ({"labels": [0.0, 0.0, 1.0, 1.0]}, r"integer class ids.*astype\(int\)"),
+        ({"labels": [0, None, 1, 1]}, "integer class ids"),
+        (
+            {"gallery": np.eye(2), "gallery_labels": ["0", "1"]},
+            "got numbers and strings",
+        ),
+        ({"gallery": np.eye(2), "gallery_labels": [0]}, "gallery and their labels"),
         ({"gallery": np.eye(2)}, "gallery_labels=None"),
         ({"gallery_labels": [0]}, "gallery=None"),
         ({"gallery": np.eye(3), "gallery_labels": [0, 1, 2]}, "same dim"),
@@ -152,3 +168,80 @@ def test_nearest_leaves_out_what_it_is_told_to():
     assert indices.shape == (4, 3)
     assert all(i not in row for i, row in enumerate(indices.tolist()))
     assert indices[0].tolist() == [1, 2, 3]  # equal ones by index
+
+
+def test_a_k_beyond_the_gallery_finds_every_positive():
+    rows = np.random.default_rng(0).normal(size=(6, 3))
+    assert ms_keras.recall_at_k(rows, [0, 0, 1, 1, 2, 2], ks=(6,)) == {6: 1.0}
+
+
+def test_every_kind_of_label_counts_the_same():
+    rng = np.random.default_rng(3)
+    rows, ids = rng.normal(size=(40, 3)), rng.permutation(np.repeat(range(8), 5))
+    expected = exact.best_positive_ranks(rows, ids)
+    names = np.array([f"class {i}" for i in ids])
+    huge = ids.astype(np.uint64) + 2**63 + 2**53  # neighbours merge in float64
+    for labels in (names, names.astype("S"), names.astype(object), huge, list(names)):
+        ranks = exact.best_positive_ranks(rows, labels)
+        np.testing.assert_array_equal(ranks, expected)
+
+
+def test_large_ids_of_two_integer_types_do_not_merge():
+    query, gallery = np.array([2**60], np.int64), np.array([2**60 + 1, 7], np.uint64)
+    ranks = exact.best_positive_ranks(np.eye(2)[:1], query, np.eye(2), gallery)
+    assert ranks.tolist() == [0]
+
+
+def test_tensors_of_tensorflow_are_taken_in_every_precision():
+    rng = np.random.default_rng(4)
+    rows = rng.integers(-8, 8, (40, 16))  # exact in all of them
+    labels = np.repeat(range(8), 5)
+    expected = exact.best_positive_ranks(rows, labels)
+    for dtype in (tf.float16, tf.bfloat16, tf.float32, tf.float64, tf.int8):
+        ranks = exact.best_positive_ranks(tf.cast(rows, dtype), tf.constant(labels))
+        np.testing.assert_array_equal(ranks, expected)
+
+
+def test_all_broken_rows_are_counted_across_blocks(monkeypatch):
+    monkeypatch.setattr(inputs, "_BLOCK_ENTRIES", 8)
+    rows = np.ones((20, 2))
+    rows[[7, 18]] = np.nan, np.inf
+    with pytest.raises(ValueError, match=r"2 of 20 rows.*first row 7"):
+        ms_keras.recall_at_k(rows, np.zeros(20, int))
+
+
+def test_finite_rows_of_extreme_size_are_not_taken_for_broken():
+    rows = np.array([[1e308, 1e308], [1e308, 0.9e308], [5e-324, 0], [1e-300, 0]])
+    assert ms_keras.recall_at_k(rows, [0, 0, 1, 1], ks=(1,)) == {1: 1.0}
+
+
+def test_nearest_orders_equal_neighbours_by_index():
+    row = np.random.default_rng(5).normal(size=64)
+    indices, _ = exact.nearest([row, -row], np.tile(row, (1000, 1)), 5)
+    np.testing.assert_array_equal(indices, [range(5)] * 2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"k": 0}, "1 or more"),
+        ({"gallery": np.eye(3)}, "same dim"),
+        ({"exclude": [0]}, r"\[2\] indices of a gallery of 2 rows"),
+        ({"exclude": [0, 2]}, "indices of a gallery of 2 rows"),
+        ({"queries": [[np.nan, 1.0]]}, "queries must be finite"),
+    ],
+)
+def test_nearest_refuses_bad_input(arguments, message):
+    rows = np.eye(2)
+    with pytest.raises(ValueError, match=message):
+        exact.nearest(**{"queries": rows, "gallery": rows, "k": 1, **arguments})
+
+
+def test_a_difference_within_the_rounding_of_float32_is_a_tie():
+    def at(cosine):
+        return [cosine, np.sqrt(1 - cosine**2)]
+
+    for step, rank in ((4e-7, 2), (1e-5, 1)):
+        gallery = [at(0.6), at(0.6 - step)]
+        ranks = exact.best_positive_ranks([[1.0, 0.0]], [0], gallery, [0, 1])
+        assert ranks.tolist() == [rank]

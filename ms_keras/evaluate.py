@@ -1,0 +1,175 @@
+"""Scores a run, an exported tower, or saved embeddings by their Recall@K.
+
+    python -m ms_keras.evaluate --run_dir=runs/quickstart
+    python -m ms_keras.evaluate --saved_model=DIR --dataset=image_folder --data_dir=...
+    python -m ms_keras.evaluate --embeddings=FILE.npz
+
+Images are scored beside their raw pixels, a run also beside its tower before training.
+The table goes to stdout; --out keeps the scores as JSON, --picture draws retrievals.
+"""
+
+from __future__ import annotations
+
+import json
+import pathlib
+from typing import Any
+
+from absl import flags
+
+from ms_keras import program
+from ms_keras.data import flags as data_flags
+from ms_keras.models import flags as model_flags
+from ms_keras.retrieval.embedding import pixel_rows
+from ms_keras.retrieval.picture import retrievals_picture
+from ms_keras.retrieval.saved_arrays import load_arrays
+from ms_keras.retrieval.saved_tower import load_saved_tower
+from ms_keras.retrieval.scores import (
+    Scores,
+    as_json,
+    score_arrays,
+    score_protocol,
+    table,
+    write_json,
+)
+
+FLAGS = flags.FLAGS
+SOURCES = ("run_dir", "saved_model", "embeddings")
+
+# The training program has a --run_dir too: whoever imports both gets either.
+flags.DEFINE_string(
+    "run_dir",
+    "",
+    "Folder of a finished run: its exported tower is scored on its test images.",
+    allow_override=True,
+)
+flags.DEFINE_string("saved_model", "", "Folder of an exported tower.")
+flags.DEFINE_string(
+    "embeddings",
+    "",
+    "An .npz file with the arrays embeddings and labels; or query_embeddings, "
+    "query_labels, gallery_embeddings and gallery_labels.",
+)
+flags.DEFINE_enum("search", "exact", ["exact"], "How neighbours are found.")
+flags.DEFINE_string("out", "", "File for the scores as JSON.")
+flags.DEFINE_string("picture", "", "PNG file for queries with what they find.")
+for room in (data_flags, model_flags):
+    flags.adopt_module_key_flags(room)
+
+
+def main() -> int:
+    """Scores what the flags name, and tells the result."""
+    given = [name for name in SOURCES if FLAGS[name].value]
+    if len(given) != 1:
+        raise ValueError(
+            "Name one thing to score, with --run_dir, --saved_model or --embeddings; "
+            f"got {' and '.join('--' + name for name in given) or 'none of them'}."
+        )
+    report = {"embeddings": of_arrays, "saved_model": of_tower, "run_dir": of_run}[
+        given[0]
+    ]()
+    report["search"] = FLAGS.search
+    if FLAGS.out:
+        write_json(FLAGS.out, report)
+    print(table(report))
+    return 0
+
+
+def of_arrays() -> dict[str, Any]:
+    """Scores saved embeddings."""
+    if FLAGS.picture:
+        raise ValueError(
+            "--picture needs images, and --embeddings has none. Drop one of the two."
+        )
+    arrays = load_arrays(FLAGS.embeddings)
+    scores = score_arrays(
+        arrays.embeddings,
+        arrays.labels,
+        data_flags.ks_from_flags(),
+        arrays.gallery,
+        arrays.gallery_labels,
+    )
+    return report_of(scores)
+
+
+def of_run() -> dict[str, Any]:
+    """Scores the exported tower of a run beside what the run measured before it.
+
+    Flags on the command line win over the run's own. If they choose other images, the
+    run's earlier scores say nothing about them and are left out.
+    """
+    run = pathlib.Path(FLAGS.run_dir)
+    for needed in (run / "flags.cfg", run / "recall.json"):
+        if not needed.is_file():
+            raise ValueError(
+                f"--run_dir={run} is not a finished run: {needed} is missing. "
+                "Finish it with ms_keras.train."
+            )
+    same_images = not images_are_chosen()
+    adopt_flags_of(run / "flags.cfg")
+    report = of_tower(str(run / "saved_model" / "1"))
+    if same_images:
+        earlier = json.loads((run / "recall.json").read_text(encoding="utf-8"))
+        baselines = {k: v for k, v in earlier.items() if k.endswith("_recall")}
+        report = {**baselines, **report}
+    return report
+
+
+def of_tower(directory: str = "") -> dict[str, Any]:
+    """Scores an exported tower beside raw pixels, on the images that the flags name."""
+    model, image_size = load_saved_tower(directory or FLAGS.saved_model)
+    if FLAGS["image_size"].present and FLAGS.image_size != image_size:
+        raise ValueError(
+            f"--image_size={FLAGS.image_size}, but the tower takes images of "
+            f"{image_size} pixels. Drop --image_size."
+        )
+    FLAGS["image_size"].value = image_size
+    protocol = data_flags.protocol_from_flags()
+    scored = score_protocol(
+        {"trained": model, "pixels": pixel_rows},
+        protocol,
+        image_size=image_size,
+        short_side=model_flags.short_side_from_flags(),
+        unreadable=data_flags.unreadable_from_flags(),
+    )
+    if FLAGS.picture:
+        retrievals_picture(FLAGS.picture, protocol, scored, "trained")
+    pixels = as_json(scored.scores["pixels"].recall)
+    return {
+        "protocol": protocol.name,
+        **report_of(scored.scores["trained"]),
+        "pixels_recall": pixels,
+    }
+
+
+def report_of(scores: Scores) -> dict[str, Any]:
+    """Returns scores in the form of a run's `recall.json`."""
+    return {"recall": as_json(scores.recall), **scores.counts()}
+
+
+def images_are_chosen() -> bool:
+    """Whether a flag on the command line says which images are scored, or how."""
+    by_module = FLAGS.flags_by_module_dict()
+    rooms = (data_flags.__name__, model_flags.__name__)
+    return any(
+        flag.present and flag.name != "ks" for room in rooms for flag in by_module[room]
+    )
+
+
+def adopt_flags_of(path: pathlib.Path) -> None:
+    """Sets the flags a run was started with, as far as this program has them.
+
+    Raises:
+        ValueError: If one of them has a value that its flag refuses.
+    """
+    chosen = {name: FLAGS[name].value for name in FLAGS if FLAGS[name].present}
+    try:
+        lines = FLAGS.read_flags_from_files([f"--flagfile={path}"])
+        FLAGS(["", *lines], known_only=True)
+    except flags.Error as error:
+        raise ValueError(f"{path} holds flags that do not parse: {error}.") from error
+    for name, value in chosen.items():
+        setattr(FLAGS, name, value)
+
+
+if __name__ == "__main__":
+    program.run(main)

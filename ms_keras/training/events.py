@@ -1,0 +1,53 @@
+"""TensorBoard scalars over the steps of a run."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import tensorflow as tf
+
+from ms_keras.training.steps import StepCounter
+
+
+class Events(tf.keras.callbacks.Callback):
+    """Writes the logs as TensorBoard scalars, with the run's step as abscissa.
+
+    Keras's own callback counts epochs, begins anew when a run goes on, and leaves an
+    epoch's scores out unless it ends at a multiple of the writing frequency.
+
+    Args:
+        directory: Where the event files go.
+        counter: The run's step counter; stands before this callback in the list.
+        every: Steps between two writings; the end of a round is always written.
+            Defaults to `50`.
+    """
+
+    def __init__(
+        self, directory: str | os.PathLike[str], counter: StepCounter, every: int = 50
+    ) -> None:
+        super().__init__()
+        self._directory = os.fspath(directory)
+        self._counter = counter
+        self._every = every
+        self._writer: tf.summary.SummaryWriter | None = None
+
+    def on_train_batch_end(
+        self, batch: int, logs: dict[str, Any] | None = None
+    ) -> None:
+        """Writes the means over the round so far, now and then."""
+        if self._counter.step % self._every == 0:
+            self._write("train", logs or {})
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Writes a round's results, the scores of other callbacks among them."""
+        rate = {"learning_rate": float(self.model.optimizer.learning_rate)}
+        self._write("round", {**(logs or {}), **rate})
+
+    def _write(self, group: str, logs: dict[str, Any]) -> None:
+        if self._writer is None:
+            self._writer = tf.summary.create_file_writer(self._directory)
+        with self._writer.as_default(step=self._counter.step):
+            for name, value in logs.items():
+                tf.summary.scalar(f"{group}/{name}", float(value))
+        self._writer.flush()

@@ -1,0 +1,153 @@
+"""Decoding against Pillow, and crops that stay in bounds."""
+
+import io
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from conftest import encoded, picture
+from PIL import Image
+
+from ms_keras.data.images import Augmentation, decode_for_scoring, decode_for_training
+
+
+def pillow_scoring(data, image_size, short_side):
+    image = Image.open(io.BytesIO(data)).convert("RGB")
+    scale = short_side / min(image.size)
+    size = [int(side * scale + 1e-9) for side in image.size]
+    image = image.resize(size, Image.Resampling.BILINEAR)
+    left, top = ((side - image_size) // 2 for side in size)
+    image = image.crop((left, top, left + image_size, top + image_size))
+    return np.asarray(image, np.float32)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+@pytest.mark.parametrize("size", [(300, 200), (120, 170), (64, 64), (33, 40)])
+def test_scoring_agrees_with_pillow_to_two_grey_levels(kind, size):
+    data = encoded(picture(1, size), kind)
+    image = decode_for_scoring(data, 48, 64).numpy()
+    assert image.shape == (48, 48, 3)
+    assert np.abs(image - pillow_scoring(data, 48, 64)).mean() < 2
+
+
+def test_real_photographs_agree_with_pillow_to_two_grey_levels(test_data, tmp_path):
+    import tarfile
+
+    with tarfile.open(test_data / "cub200_2011_s160.tar") as tar:
+        members = [m for m in tar if m.name.endswith(".jpg")][:5]
+        photographs = [tar.extractfile(m).read() for m in members]
+    for data in photographs:
+        image = decode_for_scoring(data, 112, 128).numpy()
+        assert np.abs(image - pillow_scoring(data, 112, 128)).mean() < 2
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind"),
+    [("L", "JPEG"), ("CMYK", "JPEG"), ("L", "PNG"), ("RGBA", "PNG"), ("P", "PNG"),
+     ("I;16", "PNG"), ("RGB", "BMP"), ("P", "GIF")],
+)  # fmt: skip
+def test_any_kind_of_file_gives_three_channels(mode, kind):
+    image = picture(2)
+    if mode == "I;16":
+        image = Image.fromarray(np.asarray(image.convert("L"), np.uint16) * 257)
+    else:
+        image = image.convert(mode)
+    data = encoded(image, kind)
+    scored = decode_for_scoring(data, 32, 32).numpy()
+    trained = decode_for_training(data, [0, 0], Augmentation(32, 0.9)).numpy()
+    for result in (scored, trained):
+        assert result.shape == (32, 32, 3)
+        assert result.min() >= 0
+        assert result.max() <= 255.001
+    if mode == "L":  # grey stays grey
+        np.testing.assert_array_equal(scored[..., 0], scored[..., 2])
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_the_same_seed_gives_the_same_picture_and_others_differ(kind):
+    data = encoded(picture(3), kind)
+    augmentation = Augmentation(24)
+    one, again, other = (
+        decode_for_training(data, seed, augmentation).numpy()
+        for seed in ([1, 2], [1, 2], [1, 3])
+    )
+    np.testing.assert_array_equal(one, again)
+    assert np.abs(one - other).mean() > 1
+
+
+def test_the_fused_crop_of_a_jpeg_is_the_crop_of_the_whole(monkeypatch):
+    data = encoded(picture(4, (97, 61)))
+    whole = tf.io.decode_jpeg(data, channels=3, dct_method="INTEGER_ACCURATE")
+    lossless = encoded(Image.fromarray(whole.numpy()), "PNG")
+    for seed in range(10):
+        fused = decode_for_training(data, [seed, 0], Augmentation(32)).numpy()
+        sliced = decode_for_training(lossless, [seed, 0], Augmentation(32)).numpy()
+        # Chroma is upsampled across the crop's border, or not: nothing else differs.
+        assert np.abs(fused - sliced).mean() < 1
+
+
+def coordinates(width, height):
+    """Returns a PNG whose red and green tell the column and the row."""
+    rows, columns = np.mgrid[:height, :width]
+    return encoded(
+        Image.fromarray(np.stack([columns, rows, 0 * rows], -1).astype(np.uint8)), "PNG"
+    )
+
+
+def torchvision_areas(width, height, min_area):
+    """Returns shares of the image that torchvision's crops cover, restated."""
+    rng = np.random.default_rng(0)
+    areas = []
+    for _ in range(2000):
+        for _ in range(10):
+            area = rng.uniform(min_area, 1) * width * height
+            ratio = np.exp(rng.uniform(np.log(3 / 4), np.log(4 / 3)))
+            w, h = round(np.sqrt(area * ratio)), round(np.sqrt(area / ratio))
+            if w <= width and h <= height:
+                areas.append(w * h / (width * height))
+                break
+        else:
+            areas.append(1.0)  # 4:3 is an allowed ratio
+    return areas
+
+
+def test_crops_have_the_areas_ratios_and_places_asked_for():
+    data = coordinates(200, 150)
+    areas, ratios, mirrored = [], [], 0
+    for seed in range(300):
+        crop = decode_for_training(data, [seed, 7], Augmentation(64, 0.25)).numpy()
+        columns, rows = crop[0, :, 0], crop[:, 0, 1]
+        mirrored += columns[0] > columns[-1]
+        width = abs(columns[-1] - columns[0]) * 64 / 63
+        height = (rows[-1] - rows[0]) * 64 / 63
+        areas.append(width * height / (200 * 150))
+        ratios.append(width / height)
+    assert 0.23 < min(areas) < 0.3
+    assert 0.8 < max(areas) < 1.03
+    assert abs(np.mean(areas) - np.mean(torchvision_areas(200, 150, 0.25))) < 0.04
+    assert 0.7 < min(ratios) < 0.8
+    assert 1.25 < max(ratios) < 1.45
+    assert 120 < mirrored < 180
+
+
+def test_no_flip_means_none():
+    data = coordinates(80, 60)
+    for seed in range(20):
+        crop = decode_for_training(data, [seed, 0], Augmentation(16, flip=False))
+        assert crop[0, 0, 0] < crop[0, -1, 0]
+
+
+@pytest.mark.parametrize("size", [(500, 2), (2, 500), (1, 1)])
+def test_extreme_shapes_give_a_picture(size):
+    data = encoded(picture(5, size), "PNG")
+    assert decode_for_training(data, [0, 0], Augmentation(8)).shape == (8, 8, 3)
+    assert decode_for_scoring(data, 8, 9).shape == (8, 8, 3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [((0,), "image_size"), ((8, 0.0), "min_area"), ((8, 1.5), "min_area")],
+)
+def test_senseless_augmentation_is_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        Augmentation(*arguments)

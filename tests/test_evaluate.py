@@ -1,0 +1,204 @@
+"""The evaluation program, as a user runs it."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+COLOURS = [(220, 30, 30), (30, 200, 60), (40, 60, 220), (200, 190, 40)]
+
+
+def evaluate(*arguments):
+    """Runs the program; returns its exit status, stdout and stderr."""
+    done = subprocess.run(
+        [sys.executable, "-m", "ms_keras.evaluate", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert "Traceback" not in done.stderr, done.stderr
+    return done.returncode, done.stdout, done.stderr
+
+
+ONE_AFTER_THE_OTHER = """
+import json, sys
+from absl import flags
+from absl.testing import flagsaver
+from ms_keras import evaluate
+
+flags.FLAGS(["evaluate"])
+told = []
+for arguments in json.load(sys.stdin):
+    with flagsaver.flagsaver():
+        flags.FLAGS(["evaluate", *arguments])
+        try:
+            evaluate.main()
+            told.append("")
+        except ValueError as error:
+            told.append(str(error))
+print("\\n" + json.dumps(told))
+"""
+
+
+def errors_of(cases):
+    """Runs the program on several lists of arguments, starting TensorFlow once."""
+    done = subprocess.run(
+        [sys.executable, "-c", ONE_AFTER_THE_OTHER],
+        input=json.dumps([list(map(str, case)) for case in cases]),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+class Tower(tf.Module):
+    def __init__(self):
+        super().__init__()
+        self.centre = tf.Variable(120.0)
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 16, 16, 3], name="images")])
+    def embed(self, images):
+        return {"embeddings": tf.reduce_mean(images, [1, 2]) - self.centre}
+
+
+@pytest.fixture(scope="module")
+def run_dir(tmp_path_factory):
+    """What a finished run leaves, with images of four colours, two classes to test."""
+    root = tmp_path_factory.mktemp("run")
+    rng = np.random.default_rng(0)
+    for label, colour in enumerate(COLOURS):
+        folder = root / "images" / f"class{label}"
+        folder.mkdir(parents=True)
+        for number in range(3):
+            pixels = np.clip(colour + rng.integers(-25, 26, (24, 30, 3)), 0, 255)
+            image = Image.fromarray(pixels.astype(np.uint8))
+            image.save(folder / f"{number}.png")
+    run = root / "run"
+    tower = Tower()
+    tf.saved_model.save(
+        tower, str(run / "saved_model" / "1"), {"serving_default": tower.embed}
+    )
+    lines = [
+        "# a comment",
+        "--dataset=image_folder",
+        f"--data_dir={root / 'images'}",
+        "--noflip",
+        "--image_size=16",
+        "--ks=1,2",
+        "--learning_rate=0.1",  # the training program's, unknown here
+        "--milestones=",
+    ]
+    (run / "flags.cfg").write_text("\n".join(lines) + "\n")
+    (run / "recall.json").write_text(
+        json.dumps({"recall": {"1": 0}, "frozen_recall": {"1": 0.125, "2": 0.25}})
+    )
+    return run
+
+
+def test_a_run_is_scored_beside_its_frozen_tower_and_raw_pixels(run_dir, tmp_path):
+    out, picture = tmp_path / "made" / "scores.json", tmp_path / "picture.png"
+    status, told, errors = evaluate(
+        f"--run_dir={run_dir}", f"--out={out}", f"--picture={picture}"
+    )
+    assert status == 0, errors
+    report = json.loads(out.read_text())
+    assert report["recall"] == {"1": 1.0, "2": 1.0}  # the run's own --ks
+    assert report["frozen_recall"] == {"1": 0.125, "2": 0.25}
+    assert set(report["pixels_recall"]) == {"1", "2"}
+    assert report["num_queries"] == 6  # the last half of the classes
+    rows = [line.split() for line in told.splitlines()]
+    assert rows[0] == ["R@1", "R@2"]
+    assert ["12.50", "25.00"] in [row[-2:] for row in rows]
+    assert ["trained", "100.00", "100.00"] in rows
+    with Image.open(picture) as image:
+        assert image.format == "PNG"
+
+
+def test_other_images_are_not_shown_beside_the_scores_of_the_runs_own(
+    run_dir, tmp_path
+):
+    out = tmp_path / "scores.json"
+    status, told, errors = evaluate(
+        f"--run_dir={run_dir}", "--test_classes=2-4", "--ks=1", f"--out={out}"
+    )
+    assert status == 0, errors
+    report = json.loads(out.read_text())
+    assert report["num_queries"] == 9  # the command line wins
+    assert set(report["recall"]) == {"1"}
+    assert "frozen_recall" not in report
+    assert "frozen" not in told
+
+
+def test_a_tower_takes_its_image_size_from_the_model(run_dir, tmp_path):
+    tower = [
+        f"--saved_model={run_dir / 'saved_model' / '1'}",
+        "--dataset=image_folder",
+        f"--data_dir={run_dir.parent / 'images'}",
+    ]
+    out = tmp_path / "scores.json"
+    fine, refused = errors_of([[*tower, f"--out={out}"], [*tower, "--image_size=32"]])
+    assert fine == ""
+    assert set(json.loads(out.read_text())) >= {"recall", "pixels_recall"}
+    assert "takes images of 16 pixels. Drop --image_size" in refused
+
+
+def test_saved_embeddings_are_scored(tmp_path):
+    path, out = tmp_path / "arrays.npz", tmp_path / "scores.json"
+    np.savez(
+        path,
+        query_embeddings=np.eye(4)[:3],
+        query_labels=["a", "b", "z"],
+        gallery_embeddings=np.eye(4),
+        gallery_labels=["a", "c", "b", "c"],
+    )
+    status, told, errors = evaluate(
+        f"--embeddings={path}", "--ks=1,4", f"--out={out}", "--search=exact"
+    )
+    assert status == 0, errors
+    assert json.loads(out.read_text()) == {
+        "recall": {"1": 0.5, "4": 1.0},
+        "num_queries": 3,
+        "num_without_positive": 1,
+        "num_gallery": 4,
+        "num_skipped": 0,
+        "search": "exact",
+    }
+    assert "50.00" in told
+
+
+def test_mistakes_are_told_with_their_mend(tmp_path):
+    np.savez(tmp_path / "nan.npz", embeddings=[[1, np.nan], [1, 1]], labels=[0, 0])
+    (tmp_path / "flags.cfg").write_text("--image_size=many\n")
+    (tmp_path / "recall.json").write_text("{}")
+    nan = f"--embeddings={tmp_path}/nan.npz"
+    cases = {
+        (): "got none of them",
+        ("--run_dir=a", "--embeddings=b"): "got --run_dir and --embeddings",
+        (f"--embeddings={tmp_path}/none.npz",): "none.npz: no such file",
+        (nan,): "1 of 2 rows have NaN",
+        (nan, "--ks=0"): "--ks must be whole numbers",
+        (nan, "--picture=p.png"): "--picture needs images",
+        ("--run_dir=none",): "flags.cfg is missing",
+        (f"--run_dir={tmp_path}",): "flags.cfg holds flags that do not parse",
+        (f"--saved_model={tmp_path}",): "holds no SavedModel",
+    }
+    for told, message in zip(errors_of(cases), cases.values(), strict=True):
+        assert message in told
+
+
+def test_a_mistake_is_told_on_stderr_with_status_2():
+    status, told, errors = evaluate("--embeddings=none.npz")
+    assert (status, told) == (2, "")
+    assert "none.npz: no such file" in errors
+
+
+def test_help_tells_the_flags_of_data_and_towers_too():
+    _, told, _ = evaluate("--help")
+    for flag in ("--run_dir", "--saved_model", "--out", "--data_dir", "--short_side"):
+        assert flag in told
