@@ -7,6 +7,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# Spares the screen TensorFlow's start-up notices; errors stay.
+export TF_CPP_MIN_LOG_LEVEL ?= 2
 VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 
 # The stamps name the interpreter's version: another PYTHON sets the folder up anew.

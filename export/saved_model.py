@@ -18,13 +18,17 @@ from ms_keras.models.serving import save_serving_model
 
 FLAGS = flags.FLAGS
 
-flags.DEFINE_string("run_dir", None, "Folder of the run.", required=True)
-flags.DEFINE_string("out", None, "Folder of the model's versions.", required=True)
+# The training program has a --run_dir too: whoever imports both gets either.
+flags.DEFINE_string("run_dir", "", "Folder of the run.", allow_override=True)
+flags.DEFINE_string("out", "", "Folder of the model's versions.")
 flags.DEFINE_enum("checkpoint", "best", CHECKPOINTS, "Which state of the run to take.")
 
 
 def main() -> None:
     """Exports the tower that the flags name and says where it is."""
+    for name in ("run_dir", "out"):
+        if not FLAGS[name].value:
+            raise ValueError(f"--{name} is missing: {FLAGS[name].help}")
     tower = tower_of_run(FLAGS.run_dir, FLAGS.checkpoint)
     version = next_version(Path(FLAGS.out))
     save_serving_model(tower, version, short_side=short_side_of_run(FLAGS.run_dir))

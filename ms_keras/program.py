@@ -35,6 +35,8 @@ def run(main: Callable[[], int | None], rooms: Iterable[ModuleType] = ()) -> Non
             raise app.UsageError(
                 f"Unexpected argument {argv[1]!r}: flags begin with two dashes."
             )
+        if not flags.FLAGS["verbosity"].present:
+            logging.set_verbosity(logging.WARNING)  # TensorFlow turned it up
         try:
             return main()
         except ValueError as error:

@@ -183,6 +183,7 @@ def fit(
             initial_epoch=first_round,
             epochs=first_round + rounds,
             steps_per_epoch=FLAGS.eval_every,
+            shuffle=False,  # the sampler did; Keras 3 warns otherwise
             verbose=0,
             callbacks=[
                 counter,

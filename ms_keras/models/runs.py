@@ -32,8 +32,9 @@ def tower_of_run(
         ValueError: If the folder is not a run's, it has no such checkpoint yet, or the
             checkpoint does not fit the flags.
     """
+    values = _flags_of_run(run_dir)
     checkpoint = _checkpoint(Path(run_dir), which)
-    tower = tower_from_flags(_flags_of_run(run_dir), weights=None)
+    tower = tower_from_flags(values, weights=None)
     try:
         status = tf.train.Checkpoint(model=tower).restore(checkpoint).expect_partial()
         # Otherwise a variable that the checkpoint lacks would stay random, silently.

@@ -29,8 +29,9 @@ def c_loader(tmp_path_factory):
     if not any("libtensorflow_cc" in library for library in found):
         pytest.skip(f"no libtensorflow_cc in {libraries} to link with")
     subprocess.run(
-        ["gcc", "-Wall", str(source), f"-I{tf.sysconfig.get_include()}"]
-        + [f"-L{libraries}", f"-Wl,-rpath,{libraries}", *found, "-o", str(program)],
+        ["gcc", "-Wall", source, "-o", program]
+        + [f"-I{tf.sysconfig.get_include()}", f"-L{libraries}", *found]
+        + [f"-Wl,-rpath,{libraries}"],
         check=True,
     )
     return program
@@ -57,81 +58,76 @@ def rows(finished):
 
 
 @pytest.fixture(
-    scope="module", params=["float32", "mixed_float16", "mixed_bfloat16", "replicas"]
+    scope="module",
+    params=["batch_norm", "replicas", "mixed_float16", "mixed_bfloat16"],
 )
-def trained(request, two_replicas, tmp_path_factory):
-    """A trained tower with batch norm, and its SavedModel."""
+def served(request, two_replicas, tmp_path_factory):
+    """What a tower computes, trained if that is quick, and its SavedModel."""
     on_replicas = request.param == "replicas"
     strategy = two_replicas if on_replicas else tf.distribute.get_strategy()
-    policy = "float32" if on_replicas else request.param
-    # Small networks of Keras have too many layers to train within a test.
-    backbone = "mobilenet_v2_0.35" if policy == "float32" else "small_conv"
+    policy = request.param if "mixed" in request.param else "float32"
+    deep = request.param == "batch_norm"
     tf.keras.mixed_precision.set_global_policy(policy)
     try:
         with strategy.scope():
+            backbone = "mobilenet_v2_0.35" if deep else "small_conv"
             tower = build_tower(backbone, 8, SIZE, weights=None)
             tower.compile("adam", loss="mse")
-        if on_replicas or backbone == "small_conv":
+        if not deep:
             tower.fit(IMAGES[:2], np.eye(2, 8), verbose=0)
     finally:
         tf.keras.mixed_precision.set_global_policy("float32")
     directory = tmp_path_factory.mktemp("served") / "1"
     save_serving_model(tower, directory, short_side=SHORT_SIDE)
-    return tower, directory
+    # Compiled: half precision rounds elsewhere when run eagerly.
+    return tf.function(lambda images: tower(images, training=False)), directory
 
 
-def test_pixels_embed_as_in_python(c_loader, trained, tmp_path):
-    tower, directory = trained
+def test_pixels_embed_as_in_python(c_loader, served, tmp_path):
+    embed, directory = served
     IMAGES.tofile(tmp_path / "pixels")
     finished = run_loader(
         c_loader, directory, "serving_default", "pixels", SIZE, tmp_path / "pixels"
     )
-    np.testing.assert_allclose(
-        rows(finished), tower(IMAGES, training=False), atol=tolerance(tower)
-    )
+    np.testing.assert_allclose(rows(finished), embed(IMAGES), atol=1e-6)
 
 
-def test_files_embed_as_in_python(c_loader, trained, tmp_path):
-    tower, directory = trained
+def test_files_embed_as_in_python(c_loader, served, tmp_path):
+    embed, directory = served
     paths = [tmp_path / "a.jpg", tmp_path / "b.png"]
     image = tf.cast(tf.image.resize(IMAGES[0], (50, 70)), tf.uint8)
     paths[0].write_bytes(tf.io.encode_jpeg(image).numpy())
     paths[1].write_bytes(tf.io.encode_png(image).numpy())
-    expected = tf.stack(
+    scored = tf.stack(
         [decode_for_scoring(path.read_bytes(), SIZE, SHORT_SIDE) for path in paths]
     )
     finished = run_loader(c_loader, directory, "embed_bytes", "files", *paths)
-    np.testing.assert_allclose(
-        rows(finished), tower(expected, training=False), atol=tolerance(tower)
-    )
+    np.testing.assert_allclose(rows(finished), embed(scored), atol=1e-6)
 
 
-def test_no_files_give_no_rows(c_loader, trained):
-    _, directory = trained
+def test_no_files_give_no_rows(c_loader, served):
+    _, directory = served
     finished = run_loader(c_loader, directory, "embed_bytes", "files")
     assert finished.returncode == 0, finished.stderr
     assert finished.stdout == ""
 
 
-def test_a_missing_variable_is_noticed(c_loader, tmp_path):
-    # So that the tests above can fail: a module that holds no variables of its own.
-    value = tf.Variable([2.0])
+@pytest.mark.skipif(
+    not hasattr(tf.keras, "version"), reason="Keras 2 hangs its variables on modules"
+)
+def test_the_loader_notices_variables_that_python_does_not_miss(c_loader, tmp_path):
+    tower = build_tower("small_conv", 8, SIZE, weights=None)
     module = tf.Module()
-    module.held = value
+    module.tower = tower
     directory = tmp_path / "1"
-    spec = tf.TensorSpec((None,), tf.float32, name="images")
-    function = tf.function(lambda images: {"embeddings": value * images})
+    spec = tf.TensorSpec((None, SIZE, SIZE, 3), tf.float32, name="images")
+    function = tf.function(lambda images: {"embeddings": module.tower(images)})
     tf.saved_model.save(module, str(directory), function.get_concrete_function(spec))
-    for shard in (directory / "variables").iterdir():
-        shard.unlink()
-    (tmp_path / "pixels").write_bytes(IMAGES[:1].tobytes())
+    IMAGES.tofile(tmp_path / "pixels")
+    signature = tf.saved_model.load(str(directory)).signatures["serving_default"]
+    assert signature(images=IMAGES)["embeddings"].shape == (3, 8)
     finished = run_loader(
         c_loader, directory, "serving_default", "pixels", SIZE, tmp_path / "pixels"
     )
     assert finished.returncode == 1
-
-
-def tolerance(tower):
-    """Compiled half-precision graphs round elsewhere than eager ones."""
-    policy = tower.get_layer("backbone").compute_dtype
-    return {"float32": 1e-6, "float16": 5e-3, "bfloat16": 4e-2}[policy]
+    assert "Could not find variable" in finished.stderr
