@@ -9,6 +9,7 @@ from types import ModuleType
 from absl import app, flags, logging
 
 USAGE_ERROR = 2
+INTERRUPTED = 130  # what a shell calls a program ended by Ctrl-C
 _HELP = ("-h", "-help", "--help")
 
 
@@ -17,6 +18,7 @@ def run(main: Callable[[], int | None], rooms: Iterable[ModuleType] = ()) -> Non
 
     A ValueError is a user's mistake, told by whoever noticed it: its text goes to
     stderr and the exit status is 2. With `--verbosity=1` the traceback is shown too.
+    Ctrl-C gives 130.
 
     Args:
         main: The program.
@@ -43,6 +45,9 @@ def run(main: Callable[[], int | None], rooms: Iterable[ModuleType] = ()) -> Non
             logging.debug("Where it came from:", exc_info=True)
             print(f"Error: {error}", file=sys.stderr)
             return USAGE_ERROR
+        except KeyboardInterrupt:
+            print("\nInterrupted.", file=sys.stderr)
+            return INTERRUPTED
 
     app.run(guarded, flags_parser=parse)
 

@@ -47,7 +47,6 @@ from ms_keras.training.strategy import choose_strategy
 
 FLAGS = flags.FLAGS
 ROOMS = (data_flags, model_flags, loss_flags, training_flags)
-INTERRUPTED = 130  # what a shell calls a program ended by Ctrl-C
 
 flags.DEFINE_string("run_dir", "", "Folder of the run. Made if missing, else resumed.")
 
@@ -74,7 +73,7 @@ def main() -> int:
     if counter.step < counter.last and not fit(
         run, tower, batches, counter, checkpoints, protocol, unreadable
     ):
-        return INTERRUPTED
+        return program.INTERRUPTED
 
     scored = score({"trained": tower}, protocol, unreadable)
     retrievals_picture(run.picture, protocol, scored, "trained", seed=FLAGS.seed)

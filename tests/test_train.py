@@ -117,7 +117,7 @@ def test_an_interrupted_run_goes_on_as_if_it_had_not_been(
 
     with monkeypatch.context() as patch:
         patch.setattr(StepCounter, "on_train_batch_end", interrupt)
-        assert start(*arguments(pictures, tmp_path / "run")) == train.INTERRUPTED
+        assert start(*arguments(pictures, tmp_path / "run")) == program.INTERRUPTED
     assert not (tmp_path / "run" / "recall.json").exists()
     assert start(*arguments(pictures, tmp_path / "run")) == 0
     np.testing.assert_allclose(
@@ -225,7 +225,7 @@ def test_ctrl_c_leaves_a_checkpoint_to_go_on_from(pictures, tmp_path):
         time.sleep(0.2)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == train.INTERRUPTED, errors
+    assert process.returncode == program.INTERRUPTED, errors
     assert "which is saved" in errors
     step = int(errors.split("Stopped after step ")[1].split(",")[0])
     assert tf.train.latest_checkpoint(str(last.parent)).endswith(f"ckpt-{step}")

@@ -41,8 +41,8 @@ class Events(tf.keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Writes a round's results, the scores of other callbacks among them."""
-        rate = {"learning_rate": float(self.model.optimizer.learning_rate)}
-        self._write("round", {**(logs or {}), **rate})
+        rate = tf.convert_to_tensor(self.model.optimizer.learning_rate)
+        self._write("round", {**(logs or {}), "learning_rate": rate})
 
     def _write(self, group: str, logs: dict[str, Any]) -> None:
         if self._writer is None:

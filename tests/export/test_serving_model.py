@@ -72,17 +72,6 @@ def test_no_images_give_no_rows(signatures):
     assert rows["embeddings"].shape == (0, 8)
 
 
-def test_a_backbone_with_batch_norm_takes_an_empty_batch(tmp_path):
-    # TensorFlow's fused convolutions fail on these.
-    tower = build_tower("mobilenet_v2_0.35", 8, SIZE, weights=None)
-    save_serving_model(tower, tmp_path / "1", short_side=SHORT_SIDE)
-    signature = tf.saved_model.load(str(tmp_path / "1")).signatures["serving_default"]
-    assert signature(images=IMAGES[:0])["embeddings"].shape == (0, 8)
-    np.testing.assert_allclose(
-        signature(images=IMAGES)["embeddings"], tower(IMAGES), atol=1e-6
-    )
-
-
 def test_it_loads_where_the_package_is_not(tower, directory, tmp_path):
     np.save(tmp_path / "images.npy", IMAGES)
     program = """
