@@ -53,8 +53,9 @@ def _lines(path: str) -> list[str]:
     file = pathlib.Path(path).expanduser()
     if not file.is_file():
         raise ValueError(f"--test_classes=@{path}: no such file.")
-    lines = (line.strip() for line in file.read_text(encoding="utf-8").splitlines())
-    return [line for line in lines if line]
+    # Some editors put a byte-order mark before the first name.
+    lines = file.read_text(encoding="utf-8-sig").splitlines()
+    return [line.strip() for line in lines if line.strip()]
 
 
 def _positions(names: Sequence[str], wanted: Sequence[str]) -> list[int]:

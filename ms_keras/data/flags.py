@@ -67,6 +67,11 @@ def protocol_from_flags() -> Protocol:
         ValueError: If the data set is unknown or missing, or flags do not fit it.
     """
     ks = ks_from_flags()
+    if FLAGS.train_list and FLAGS.dataset == FLAGS["dataset"].default:
+        raise ValueError(
+            f"--train_list is read with --dataset=image_list; got --dataset="
+            f"{FLAGS.dataset}."
+        )
     if FLAGS.dataset == "image_folder":
         return image_folder(FLAGS.data_dir, FLAGS.test_classes or "0.5", ks)
     if FLAGS.dataset == "image_list":

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import pathlib
+from collections.abc import Iterator
 
 import numpy as np
+from absl import logging
 
 from ms_keras.data.class_split import choose_test_classes
 from ms_keras.data.files import folder, split_by_class
@@ -17,6 +19,8 @@ EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
 def image_folder(data_dir: str, test_classes: str, ks: tuple[int, ...]) -> Protocol:
     """Reads which images a folder holds: `data_dir/CLASS/**/IMAGE`.
 
+    Hidden files and folders, those whose name begins with a dot, are passed over.
+
     Args:
         data_dir: The folder; its sub-folders are the classes, in alphabetical order.
         test_classes: Which of them test (see `choose_test_classes`).
@@ -27,8 +31,14 @@ def image_folder(data_dir: str, test_classes: str, ks: tuple[int, ...]) -> Proto
             images; or as `choose_test_classes`.
     """
     root = folder(data_dir)
-    names = sorted(entry.name for entry in os.scandir(root) if entry.is_dir())
-    images = {name: _images(root / name) for name in names}
+    names = sorted(
+        entry.name
+        for entry in os.scandir(root)
+        if entry.is_dir() and not entry.name.startswith(".")
+    )
+    files = {name: sorted(_files(root / name)) for name in names}
+    images = {name: [f for f in files[name] if _is_image(f)] for name in names}
+    _warn_of_others([f for name in names for f in files[name] if not _is_image(f)])
     names = [name for name in names if images[name]]
     if len(names) < 2:
         raise ValueError(
@@ -44,10 +54,24 @@ def image_folder(data_dir: str, test_classes: str, ks: tuple[int, ...]) -> Proto
     return Protocol(root.name, train, test, None, ks)
 
 
-def _images(path: pathlib.Path) -> list[str]:
-    return sorted(
-        os.path.join(parent, file)
-        for parent, _, files in os.walk(path)
-        for file in files
-        if file.lower().endswith(EXTENSIONS)
-    )
+def _files(path: pathlib.Path) -> Iterator[str]:
+    for parent, folders, files in os.walk(path):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from (
+            os.path.join(parent, name) for name in files if not name.startswith(".")
+        )
+
+
+def _is_image(file: str) -> bool:
+    return file.lower().endswith(EXTENSIONS)
+
+
+def _warn_of_others(files: list[str]) -> None:
+    if files:
+        logging.warning(
+            "Left out %d files that do not end in %s: %s%s",
+            len(files),
+            ", ".join(EXTENSIONS),
+            ", ".join(files[:3]),
+            ", ..." if len(files) > 3 else "",
+        )

@@ -77,7 +77,7 @@ def _read(root: pathlib.Path, name: str, flag: str) -> Lines:
         file = root / name  # lists often lie beside the images
     if not file.is_file():
         raise ValueError(f"{flag}={name}: no such file, nor in --data_dir={root}.")
-    lines = file.read_text(encoding="utf-8").splitlines()
+    lines = file.read_text(encoding="utf-8-sig").splitlines()
     parsed = [
         _parsed(line, f"{flag}={name}, line {number}")
         for number, line in enumerate(lines, start=1)

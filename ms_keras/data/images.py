@@ -55,27 +55,22 @@ def decode_for_training(
         `[image_size, image_size, 3]` float32 RGB in 0-255.
     """
     size = augmentation.image_size
-    is_jpeg = tf.io.is_jpeg(encoded)
-    shape = tf.cond(
-        is_jpeg,
-        lambda: tf.io.extract_jpeg_shape(encoded),
-        lambda: tf.shape(_decode_other(encoded)),
-    )
     uniform = tf.random.stateless_uniform([2 * _ATTEMPTS + 3], seed)
-    attempts, (down, right, mirror) = uniform[:-3], tf.unstack(uniform[-3:])
-    height, width = _crop_size(shape, tf.reshape(attempts, [2, -1]), augmentation)
-    top = tf.cast(down * tf.cast(shape[0] - height + 1, tf.float32), tf.int32)
-    left = tf.cast(right * tf.cast(shape[1] - width + 1, tf.float32), tf.int32)
-    crop = tf.cond(
-        is_jpeg,
-        lambda: tf.image.decode_and_crop_jpeg(
-            encoded, [top, left, height, width], channels=3, dct_method=_DCT
-        ),
-        lambda: tf.slice(_decode_other(encoded), [top, left, 0], [height, width, 3]),
-    )
+
+    def crop_of_jpeg() -> tf.Tensor:
+        box = _crop_box(tf.io.extract_jpeg_shape(encoded), uniform[:-1], augmentation)
+        return tf.image.decode_and_crop_jpeg(encoded, box, channels=3, dct_method=_DCT)
+
+    def crop_of_other() -> tf.Tensor:
+        image = _decode_other(encoded)
+        box = _crop_box(tf.shape(image), uniform[:-1], augmentation)
+        top, left, height, width = tf.unstack(box)
+        return image[top : top + height, left : left + width]
+
+    crop = tf.cond(tf.io.is_jpeg(encoded), crop_of_jpeg, crop_of_other)
     image = _resize(crop, tf.stack([size, size]))
     if augmentation.flip:
-        image = tf.cond(mirror < 0.5, lambda: image[:, ::-1], lambda: image)
+        image = tf.cond(uniform[-1] < 0.5, lambda: image[:, ::-1], lambda: image)
     return tf.ensure_shape(image, [size, size, 3])
 
 
@@ -91,7 +86,15 @@ def decode_for_scoring(
 
     Returns:
         `[image_size, image_size, 3]` float32 RGB in 0-255.
+
+    Raises:
+        ValueError: If the short side is less than the crop.
     """
+    if short_side < image_size:
+        raise ValueError(
+            f"short_side must be image_size={image_size} or more, for the crop to fit; "
+            f"got {short_side}."
+        )
     image = tf.cond(
         tf.io.is_jpeg(encoded),
         lambda: tf.io.decode_jpeg(encoded, channels=3, dct_method=_DCT),
@@ -103,6 +106,17 @@ def decode_for_scoring(
     top, left = tf.unstack((resized - image_size) // 2)
     image = image[top : top + image_size, left : left + image_size]
     return tf.ensure_shape(image, [image_size, image_size, 3])
+
+
+def _crop_box(
+    shape: tf.Tensor, uniform: tf.Tensor, augmentation: Augmentation
+) -> tf.Tensor:
+    """Returns `[top, left, height, width]` of a random crop, anywhere in the image."""
+    attempts, (down, right) = uniform[:-2], tf.unstack(uniform[-2:])
+    height, width = _crop_size(shape, tf.reshape(attempts, [2, -1]), augmentation)
+    top = tf.cast(down * tf.cast(shape[0] - height + 1, tf.float32), tf.int32)
+    left = tf.cast(right * tf.cast(shape[1] - width + 1, tf.float32), tf.int32)
+    return tf.stack([top, left, height, width])
 
 
 def _crop_size(
@@ -139,5 +153,17 @@ def _resize(image: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
 
 
 def _decode_other(encoded: tf.Tensor) -> tf.Tensor:
-    """Decodes PNG, BMP, or the first frame of GIF, as `[height, width, 3]` uint8."""
-    return tf.io.decode_image(encoded, channels=3, expand_animations=False)
+    """Decodes PNG, BMP, or GIF of one frame, as `[height, width, 3]` uint8."""
+    return tf.cond(
+        tf.strings.substr(encoded, 0, 3) == b"GIF",
+        lambda: _only_frame(encoded),
+        lambda: tf.io.decode_image(encoded, channels=3, expand_animations=False),
+    )
+
+
+def _only_frame(encoded: tf.Tensor) -> tf.Tensor:
+    """Decodes a GIF; an animation is no photograph, and no frame of it is the one."""
+    frames = tf.io.decode_gif(encoded)
+    single = tf.debugging.Assert(tf.shape(frames)[0] == 1, ["animated GIF"])
+    with tf.control_dependencies([single]):
+        return tf.identity(frames[0])

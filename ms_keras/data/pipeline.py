@@ -11,45 +11,16 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import tensorflow as tf
-from absl import logging
 
 from ms_keras.data.images import Augmentation, decode_for_scoring, decode_for_training
 from ms_keras.data.protocol import ImageSet
+from ms_keras.data.python_calls import called_from_threads
 from ms_keras.data.sampler import PKSampler
-
-
-class UnreadableImages:
-    """What happens with images that cannot be read or decoded.
-
-    Args:
-        skip: Whether to log them and go on. Defaults to `False`: they are an error.
-
-    Attributes:
-        skip: As given.
-        names: The images skipped so far.
-        error: What the first unreadable image led to, if they are not skipped.
-    """
-
-    def __init__(self, skip: bool = False) -> None:
-        self.skip = skip
-        self.names: set[str] = set()
-        self.error: str | None = None
-
-    def meet(self, name: str) -> None:
-        """Notes an image, or raises.
-
-        Raises:
-            ValueError: If unreadable images are not to be skipped.
-        """
-        if not self.skip:
-            self.error = (
-                f"cannot read {name}: missing, truncated or not an image. Mend or "
-                "remove it, or go on without such images with --skip_unreadable."
-            )
-            raise ValueError(self.error)
-        if name not in self.names:
-            self.names.add(name)
-            logging.warning("Skipped unreadable image %s (%d)", name, len(self.names))
+from ms_keras.data.unreadable import (
+    UnreadableImages,
+    refuser_of_lost_classes,
+    reporter,
+)
 
 
 def training_dataset(
@@ -73,7 +44,8 @@ def training_dataset(
         seed: Seed of the augmentation. Defaults to `0`.
         first_step: Step to begin with. Defaults to `0`.
         unreadable: What to do with unreadable images; when skipped, another image of
-            the same class in the batch stands in. Defaults to raising an error.
+            the same class in the batch stands in, and a class all of whose images in
+            a batch are unreadable is an error. Defaults to raising an error.
 
     Returns:
         Pairs of images `[P * K, size, size, 3]` float32 in 0-255, labels `[P * K]`
@@ -81,10 +53,13 @@ def training_dataset(
     """
     labels = tf.constant(images.labels, tf.int64)
     size = sampler.batch_size
+    unreadable = unreadable or UnreadableImages()
+    draw = called_from_threads(sampler.batch)
+    refuse = refuser_of_lost_classes(images, unreadable)
 
     def indices() -> Iterator[tuple[np.ndarray, np.ndarray]]:
         for step in itertools.count(first_step):
-            yield sampler.batch(step), step * size + np.arange(size)
+            yield draw(step), step * size + np.arange(size)
 
     def decode(index: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
         picture_seed = tf.stack([tf.cast(seed, tf.int64), number])
@@ -94,7 +69,7 @@ def training_dataset(
         pictures: tf.Tensor, indices: tf.Tensor, places: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
         classes = tf.gather(labels, indices)
-        pictures = _stand_in(pictures, classes, places)
+        pictures = _stand_in(pictures, classes, places, refuse)
         return tf.ensure_shape(pictures, [size, *pictures.shape[1:]]), classes
 
     batches = tf.data.Dataset.from_generator(
@@ -132,6 +107,7 @@ def scoring_dataset(
 
     batches = tf.data.Dataset.range(len(images)).batch(batch_size)
     batches = tf.data.Dataset.zip((batches, batches))
+    unreadable = unreadable or UnreadableImages()
     dataset = _decoded(batches, decode, image_size, images, unreadable)
     dataset = dataset.map(
         lambda pictures, indices, places: (pictures, tf.gather(indices, places))
@@ -144,7 +120,7 @@ def _decoded(
     decode: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
     image_size: int,
     images: ImageSet,
-    unreadable: UnreadableImages | None,
+    unreadable: UnreadableImages,
 ) -> tf.data.Dataset:
     """Decodes batches, leaving out and reporting what cannot be read.
 
@@ -162,7 +138,7 @@ def _decoded(
         Triples of pictures `[readable, size, size, 3]`, the batch's indices `[batch]`
         and the places of the pictures in it `[readable]` int64, in order.
     """
-    report = _reporter(images, unreadable or UnreadableImages())
+    report = reporter(images, unreadable)
     shape = [image_size, image_size, 3]
 
     def one_batch(indices: tf.Tensor, numbers: tf.Tensor) -> tf.data.Dataset:
@@ -191,28 +167,19 @@ def _decoded(
     return dataset.map(reported)
 
 
-def _reporter(
-    images: ImageSet, unreadable: UnreadableImages
-) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
-    def meet(indices: np.ndarray, places: np.ndarray) -> np.bool_:
-        for index in np.delete(indices, places).tolist():
-            unreadable.meet(images.image_name(index))
-        return np.bool_(True)
-
-    def report(indices: tf.Tensor, places: tf.Tensor) -> tf.Tensor:
-        done = tf.numpy_function(meet, [indices, places], tf.bool)
-        return tf.ensure_shape(done, [])
-
-    return report
-
-
-def _stand_in(pictures: tf.Tensor, classes: tf.Tensor, places: tf.Tensor) -> tf.Tensor:
+def _stand_in(
+    pictures: tf.Tensor,
+    classes: tf.Tensor,
+    places: tf.Tensor,
+    refuse: Callable[[tf.Tensor], tf.Tensor],
+) -> tf.Tensor:
     """Puts in place of each missing picture another one of its class.
 
     Args:
         pictures: `[readable, ...]`.
         classes: `[batch]` class ids.
         places: `[readable]` places of the pictures in the batch.
+        refuse: Raises if there are any of the class ids it is given.
 
     Returns:
         `[batch, ...]` pictures.
@@ -221,12 +188,8 @@ def _stand_in(pictures: tf.Tensor, classes: tf.Tensor, places: tf.Tensor) -> tf.
     def completed() -> tf.Tensor:
         same = classes[:, tf.newaxis] == tf.gather(classes, places)
         itself = tf.range(tf.size(classes, tf.int64))[:, tf.newaxis] == places
-        missing = tf.boolean_mask(classes, ~tf.reduce_any(same, axis=1))
-        none_missing = tf.debugging.Assert(
-            tf.equal(tf.size(missing), 0),
-            ["In a batch, no image of these class ids is readable:", missing],
-        )
-        with tf.control_dependencies([none_missing]):
+        lost = tf.boolean_mask(classes, ~tf.reduce_any(same, axis=1))
+        with tf.control_dependencies([refuse(lost)]):
             # Its own picture where it has one, else the first of its class.
             preference = tf.cast(same, tf.int32) + tf.cast(itself, tf.int32)
             return tf.gather(pictures, tf.argmax(preference, axis=1))

@@ -29,14 +29,15 @@ class PKSampler:
         labels: `[n]` class ids.
         classes_per_batch: P.
         images_per_class: K, 2 at least: a loss on pairs needs positives.
-        seed: Seed of all draws. Defaults to `0`.
+        seed: Seed of all draws, 0 or more. Defaults to `0`.
 
     Attributes:
         batch_size: P x K.
         batches_per_pass: Batches until every image was seen.
 
     Raises:
-        ValueError: If there are no labels, fewer than P classes, or P or K is below 2.
+        ValueError: If there are no labels, fewer than P classes, or P or K is below 2,
+            or the seed is below 0.
     """
 
     def __init__(
@@ -47,7 +48,7 @@ class PKSampler:
         seed: int = 0,
     ) -> None:
         labels = np.asarray(labels)
-        _check(labels, classes_per_batch, images_per_class)
+        _check(labels, classes_per_batch, images_per_class, seed)
         self._classes_per_batch = classes_per_batch
         self._images_per_class = images_per_class
         self._seed = seed
@@ -138,7 +139,9 @@ class PKSampler:
                 yield np.concatenate([rest, others])
 
 
-def _check(labels: np.ndarray, classes_per_batch: int, images_per_class: int) -> None:
+def _check(
+    labels: np.ndarray, classes_per_batch: int, images_per_class: int, seed: int
+) -> None:
     if labels.ndim != 1 or not len(labels):
         raise ValueError(f"labels must be a non-empty [n] array; got {labels.shape}.")
     if classes_per_batch < 2:
@@ -151,6 +154,8 @@ def _check(labels: np.ndarray, classes_per_batch: int, images_per_class: int) ->
             f"images_per_class must be 2 or more, for positives; got "
             f"{images_per_class}."
         )
+    if seed < 0:
+        raise ValueError(f"seed must be 0 or more; got {seed}.")
     classes = len(np.unique(labels))
     if classes_per_batch > classes:
         raise ValueError(

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import difflib
+import os
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
+from absl import logging
 
 from ms_keras.data import glyphs  # noqa: F401 (registers the builder)
 from ms_keras.data.class_split import choose_test_classes
 from ms_keras.data.protocol import ImageSet, Protocol
+from ms_keras.data.python_calls import called_from_threads
+
+_FORMAT = "array_record"  # what TFDS reads at random
 
 
 def tfds_protocol(
@@ -25,8 +30,9 @@ def tfds_protocol(
     """Prepares a TFDS data set, if it is not yet, and returns its protocol.
 
     Args:
-        name: Any name that `tfds.builder` takes, of a data set with one image and one
-            label.
+        name: Any name that `tfds.builder` takes, of a data set with images and labels.
+            Of several labels it is the one the data set itself declares to be learned
+            (its supervised keys), else the finest.
         data_dir: Where TFDS keeps data sets; if empty, its own default.
         train_split: Split to train on.
         test_split: Split to test on.
@@ -35,11 +41,11 @@ def tfds_protocol(
         ks: The K of Recall@K to report.
 
     Raises:
-        ValueError: If TFDS does not know the name, the data set has not one image and
-            one label, or it lacks a split; or as `choose_test_classes`.
+        ValueError: If TFDS does not know the name, the data set was prepared without
+            random access, it is not clear what its image and its label are, an image
+            has no label, or it lacks a split; or as `choose_test_classes`.
     """
-    builder = _builder(name, data_dir)
-    builder.download_and_prepare(file_format="array_record")
+    builder = _prepared(name, data_dir)
     image, label = _features(builder)
     train, test = (
         _split(builder, split, image, label) for split in (train_split, test_split)
@@ -51,11 +57,36 @@ def tfds_protocol(
     return Protocol(builder.info.name, train, test, None, ks)
 
 
+def _prepared(name: str, data_dir: str) -> Any:
+    """Returns the builder of a data set whose files are there."""
+    builder = _builder(name, data_dir)
+    try:
+        builder.download_and_prepare(file_format=_FORMAT)
+    except FileExistsError:
+        # Another process prepared it meanwhile: look again.
+        builder = _builder(name, data_dir)
+        builder.download_and_prepare(file_format=_FORMAT)
+    formats = {
+        file_format.value for file_format in builder.info.available_file_formats()
+    }
+    if _FORMAT not in formats:
+        raise ValueError(
+            f"--dataset={name} was prepared as {', '.join(sorted(formats))} in "
+            f"{builder.data_dir}, which cannot be read at random. Name another "
+            f"--data_dir, where it is prepared as {_FORMAT}, or delete that folder."
+        )
+    return builder
+
+
 def _builder(name: str, data_dir: str) -> Any:
     try:
-        return tfds.builder(name, data_dir=data_dir or None, file_format="array_record")
-    except tfds.core.DatasetNotFoundError:
-        close = difflib.get_close_matches(name, tfds.list_builders(), n=3, cutoff=0.5)
+        return tfds.builder(name, data_dir=os.path.expanduser(data_dir) or None)
+    except ValueError:  # unknown, or not even a possible name
+        known = tfds.list_builders()
+        if name.split("/")[0].split(":")[0] in known:
+            raise  # TFDS tells what is wrong with its configuration or version
+        names = ["image_folder", "image_list", *known]
+        close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
         hint = f" Close: {', '.join(close)}." if close else ""
         raise ValueError(
             f"--dataset={name}: expected image_folder, image_list, glyphs or the name "
@@ -66,22 +97,37 @@ def _builder(name: str, data_dir: str) -> Any:
 def _features(builder: Any) -> tuple[str, str]:
     """Returns the names of the image's and the label's feature."""
     features = builder.info.features
+    declared = builder.info.supervised_keys or ("image", "label")
     images = [k for k, f in features.items() if isinstance(f, tfds.features.Image)]
-    labels = [k for k, f in features.items() if isinstance(f, tfds.features.ClassLabel)]
-    if not labels:
-        labels = [k for k, f in features.items() if _is_integer(f)]
-    if "label" in labels:  # beside coarser or finer ones
-        labels = ["label"]
-    if len(images) != 1 or len(labels) != 1:
+    labels = {
+        k: f.num_classes
+        for k, f in features.items()
+        if isinstance(f, tfds.features.ClassLabel)
+    } or {k: 0 for k, f in features.items() if _is_integer(f)}
+    image = _only([k for k in images if k in declared] or images)
+    label = _only([k for k in labels if k in declared] or _finest(labels))
+    if image is None or label is None:
         raise ValueError(
             f"--dataset={builder.info.name} must have one image and one label; it has "
-            f"images {images} and labels {labels}."
+            f"images {images} and labels {list(labels)}."
         )
-    return images[0], labels[0]
+    if len(labels) > 1:
+        logging.info("Labels of %s: %s, not %s", builder.info.name, label, list(labels))
+    return image, label
 
 
 def _is_integer(feature: Any) -> bool:
     return feature.shape == () and tf.as_dtype(feature.dtype).is_integer
+
+
+def _finest(labels: dict[str, int]) -> list[str]:
+    """Returns the labels with the most classes: products rather than their kinds."""
+    most = max(labels.values(), default=0)
+    return [name for name, num_classes in labels.items() if num_classes == most]
+
+
+def _only(names: list[str]) -> str | None:
+    return names[0] if len(names) == 1 else None
 
 
 def _split(builder: Any, split: str, image: str, label: str) -> ImageSet:
@@ -90,15 +136,26 @@ def _split(builder: Any, split: str, image: str, label: str) -> ImageSet:
             f"--dataset={builder.info.name} has no split {split!r}, but "
             f"{', '.join(builder.info.splits)}. Choose --train_split and --test_split."
         )
-    files = builder.as_data_source(split, decoders={image: tfds.decode.SkipDecoding()})
-    labels = np.array([example[label] for example in files], np.int64)
+    # Undecoded examples: neither the image nor, as some have, its mask costs a thing.
+    files = builder.as_data_source(
+        split, deserialize_method=tfds.decode.DeserializeMethod.DESERIALIZE_NO_DECODE
+    )
+    labels = np.array(
+        [example.features.feature[label].int64_list.value[0] for example in files],
+        np.int64,
+    )
+    if not len(labels) or labels.min() < 0:
+        raise ValueError(
+            f"--dataset={builder.info.name}: {(labels < 0).sum()} of {len(labels)} "
+            f"images of split {split!r} lack a {label!r}. Choose another split with "
+            "--train_split or --test_split."
+        )
     feature = builder.info.features[label]
-    names = getattr(feature, "names", None) or [
-        str(i) for i in range(labels.max(initial=0) + 1)
-    ]
+    names = getattr(feature, "names", None) or [str(i) for i in range(labels.max() + 1)]
 
+    @called_from_threads
     def encoded(index: np.ndarray) -> bytes:
-        return files[int(index)][image]
+        return files[int(index)].features.feature[image].bytes_list.value[0]
 
     def read(index: tf.Tensor) -> tf.Tensor:
         return tf.ensure_shape(tf.numpy_function(encoded, [index], tf.string), [])
@@ -122,7 +179,8 @@ def _joined(one: ImageSet, other: ImageSet) -> ImageSet:
         )
 
     labels = np.concatenate([one.labels, other.labels])
-    return ImageSet(labels, one.class_names, read, image_name)
+    names = max(one.class_names, other.class_names, key=len)  # one may lack the last
+    return ImageSet(labels, names, read, image_name)
 
 
 def _subset(images: ImageSet, classes: np.ndarray) -> ImageSet:

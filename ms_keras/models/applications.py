@@ -82,7 +82,7 @@ def _downloaded(construct: Callable[..., tf.keras.Model], name: str) -> tf.keras
             raise
         raise ValueError(
             f"Could not download the ImageNet weights of backbone {name!r}: {error}. "
-            "Put the file into the folder models/ of KERAS_HOME (~/.keras), or pass "
+            "Put the file into ~/.keras/models, where Keras looks for it, or pass "
             "its path as weights."
         ) from error
 

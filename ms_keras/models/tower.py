@@ -45,8 +45,9 @@ def build_tower(
         freeze_batch_norm: Whether batch norm normalises by the statistics that came
             with the weights and leaves them as they are, while its gamma and beta
             train. A backbone with batch norm then runs in inference mode as a whole:
-            its dropout and stochastic depth, if any, are off too. Backbones without
-            batch norm are not affected. Defaults to `True`.
+            its dropout and stochastic depth, if any, are off too. Pass `False` to
+            train such a backbone from random weights. Backbones without batch norm
+            are not affected. Defaults to `True`.
 
     Returns:
         A model from `[batch, image_size, image_size, 3]` float32 RGB of 0-255 to

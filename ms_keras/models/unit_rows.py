@@ -6,6 +6,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from ms_keras.unit_rows import unit_rows
+
 
 @tf.keras.utils.register_keras_serializable(package="ms_keras")
 class UnitRows(tf.keras.layers.Layer):
@@ -25,11 +27,7 @@ class UnitRows(tf.keras.layers.Layer):
 
     def call(self, rows: tf.Tensor) -> tf.Tensor:
         """Returns `[batch, dim]` float32 of norm 1 (0 for a zero row)."""
-        square_norms = tf.reduce_sum(tf.square(rows), axis=-1, keepdims=True)
-        alive = square_norms > 0.0
-        # Both branches of a `where` are differentiated: the dead one must be finite.
-        inverse_norms = tf.math.rsqrt(tf.where(alive, square_norms, 1.0))
-        return rows * tf.where(alive, inverse_norms, 0.0)
+        return unit_rows(rows)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """Returns the shape unchanged."""

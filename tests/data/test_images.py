@@ -63,6 +63,30 @@ def test_any_kind_of_file_gives_three_channels(mode, kind):
         np.testing.assert_array_equal(scored[..., 0], scored[..., 2])
 
 
+def test_an_animation_is_no_image():
+    frames = [picture(seed).convert("P") for seed in (1, 2)]
+    data = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    with pytest.raises(tf.errors.OpError, match="animated GIF"):
+        decode_for_scoring(data, 16, 16)
+    with pytest.raises(tf.errors.OpError, match="animated GIF"):
+        decode_for_training(data, [0, 0], Augmentation(16))
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"GI", b"not an image", b"GIF89a", b"\xff\xd8\xff"]
+)
+def test_what_is_no_image_is_refused_by_both_decoders(data):
+    with pytest.raises(tf.errors.OpError):
+        decode_for_scoring(data, 16, 16)
+    with pytest.raises(tf.errors.OpError):
+        decode_for_training(data, [0, 0], Augmentation(16))
+
+
+def test_a_short_side_below_the_crop_is_refused_before_any_image_is():
+    with pytest.raises(ValueError, match="short_side must be image_size=32 or more"):
+        decode_for_scoring(encoded(picture(0)), 32, 31)
+
+
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
 def test_the_same_seed_gives_the_same_picture_and_others_differ(kind):
     data = encoded(picture(3), kind)

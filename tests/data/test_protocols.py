@@ -38,6 +38,19 @@ def test_images_may_lie_deeper_in_a_class(folder):
     assert len(image_folder(str(folder), "dog", (1,)).train) == 18
 
 
+def test_hidden_files_are_passed_over_and_others_are_told(folder, caplog):
+    (folder / "ant" / "._0.jpg").write_bytes(b"what a Mac leaves behind")
+    for hidden in (folder / ".thumbnails", folder / "ant" / ".ipynb_checkpoints"):
+        hidden.mkdir()
+        (hidden / "0.jpg").write_bytes(b"")
+    (folder / "bee" / "0.webp").write_bytes(b"")
+    with caplog.at_level("WARNING"):
+        protocol = image_folder(str(folder), "0.5", (1,))
+    assert len(protocol.train) == 12
+    assert "Left out 1 files" in caplog.text
+    assert "0.webp" in caplog.text
+
+
 @pytest.mark.parametrize("missing", ["", "/no/such/folder"])
 def test_a_missing_folder_is_told(missing):
     with pytest.raises(ValueError, match="--data_dir"):
@@ -69,6 +82,11 @@ def test_lists_of_train_and_test(folder):
     ]
     assert protocol.train.class_names == ("9", "10")  # numbers in their own order
     assert [name for name, _ in names_of(protocol.test)] == ["3", "4"]
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_path(folder):
+    (folder / "train.txt").write_text("ant/0.jpg 1\nbee/0.jpg 2\n", "utf-8-sig")
+    assert len(lists(folder, "train.txt", "train.txt").train) == 2
 
 
 def test_queries_and_gallery_share_class_ids(folder):

@@ -125,6 +125,11 @@ def test_starts_quickly_at_the_size_of_stanford_online_products():
     assert set(seen.tolist()) == set(range(len(labels)))
 
 
+def test_a_seed_below_zero_is_refused():
+    with pytest.raises(ValueError, match="seed must be 0 or more; got -1"):
+        PKSampler(np.array([0, 0, 1, 1]), 2, 2, seed=-1)
+
+
 @pytest.mark.parametrize(
     ("labels", "classes", "images", "message"),
     [

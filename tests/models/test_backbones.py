@@ -61,7 +61,9 @@ def test_failed_download_tells_where_the_file_goes(monkeypatch):
         raise Exception("URL fetch failure on https://x/y.h5: None -- [Errno -2]")
 
     monkeypatch.setattr(tf.keras.applications, "VGG16", offline)
-    with pytest.raises(ValueError, match=r"download.*'vgg16'.*https://x/y.h5.*KERAS"):
+    with pytest.raises(
+        ValueError, match=r"download.*'vgg16'.*https://x/y.h5.*keras/models"
+    ):
         find_backbone("vgg16").build(32, "imagenet")
 
 

@@ -74,6 +74,13 @@ def test_dead_features_stay_zero_and_stop_the_gradient():
     np.testing.assert_allclose(tape.gradient(loss, rows), expected, atol=1e-6)
 
 
+@pytest.mark.parametrize("scale", [1e-30, 1e-3, 1e30])
+def test_rows_of_any_size_get_norm_one(scale):
+    # A deep network with random weights can shrink its features below 1e-20.
+    rows = tf.constant([[3.0, -4.0]]) * scale
+    np.testing.assert_allclose(UnitRows()(rows), [[0.6, -0.8]], atol=1e-6)
+
+
 def test_a_tower_of_dead_features_trains_without_nan():
     tower = small_tower()
     network = tower.get_layer("backbone")
