@@ -63,9 +63,10 @@ def _prepared(name: str, data_dir: str) -> Any:
     try:
         builder.download_and_prepare(file_format=_FORMAT)
     except FileExistsError:
-        # Another process prepared it meanwhile: look again.
-        builder = _builder(name, data_dir)
-        builder.download_and_prepare(file_format=_FORMAT)
+        if not builder.data_path.exists():
+            raise
+    # Another process may have prepared it meanwhile: see what is there.
+    builder = _builder(name, data_dir)
     formats = {
         file_format.value for file_format in builder.info.available_file_formats()
     }

@@ -54,7 +54,9 @@ class Checkpoints(tf.keras.callbacks.Callback):
         path = self._last_manager.latest_checkpoint
         if path is None:
             return False
-        self._last_manager.checkpoint.restore(path).assert_existing_objects_matched()
+        status = self._last_manager.checkpoint.restore(path)
+        status.assert_existing_objects_matched()
+        status.expect_partial()  # optimizer state is made, and restored, on first use
         self._counter.step = int(self._step)
         return True
 

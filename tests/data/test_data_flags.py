@@ -82,6 +82,9 @@ def test_more_classes_in_a_batch_than_there_are_is_refused(folder):
 
 @pytest.mark.parametrize("min_area", [0.0, -0.1, 1.5])
 def test_a_least_area_that_is_no_share_is_refused(min_area):
-    with flagsaver.flagsaver(min_area=min_area):
-        with pytest.raises(ValueError, match="min_area must be above 0"):
-            flags.augmentation_from_flags(image_size=20)
+    message = "min_area must be above 0"
+    with (
+        flagsaver.flagsaver(min_area=min_area),
+        pytest.raises(ValueError, match=message),
+    ):
+        flags.augmentation_from_flags(image_size=20)

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from ms_keras.data import glyphs, tfds_source
+from ms_keras.data import glyphs
 from ms_keras.data.drawings import SIZE, characters, draw
 from ms_keras.data.glyphs import Glyphs, class_name, split_characters
 from ms_keras.data.images import Augmentation
@@ -241,18 +241,20 @@ def test_a_split_without_labels_is_told(tfds_dir):
 
 def test_a_data_set_prepared_without_random_access_is_told(tmp_path):
     OddColours(data_dir=str(tmp_path)).download_and_prepare(file_format="tfrecord")
-    with pytest.raises(ValueError, match="prepared as tfrecord .* another --data_dir"):
+    with pytest.raises(ValueError, match=r"prepared as tfrecord .* another --data_dir"):
         whole("odd_colours", str(tmp_path))
 
 
-def test_another_process_may_prepare_the_same_data_set_meanwhile(tmp_path):
-    first_to_finish = OddColours(data_dir=str(tmp_path))
-    build = tfds_source._builder
+@pytest.mark.parametrize("moment", ["download_and_prepare", "_split_generators"])
+def test_another_process_may_prepare_the_same_data_set_meanwhile(tmp_path, moment):
+    """Before this one begins, or before it ends."""
+    original = getattr(OddColours, moment)
+    others = [OddColours(data_dir=str(tmp_path))]
 
-    def overtaken(name, data_dir):
-        builder = build(name, data_dir)
-        first_to_finish.download_and_prepare(file_format="array_record")
-        return builder
+    def overtaken(self, *args, **kwargs):
+        while others:
+            others.pop().download_and_prepare(file_format="array_record")
+        return original(self, *args, **kwargs)
 
-    with unittest.mock.patch.object(tfds_source, "_builder", overtaken):
+    with unittest.mock.patch.object(OddColours, moment, overtaken):
         assert len(whole("odd_colours", str(tmp_path)).test) == 4
