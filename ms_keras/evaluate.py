@@ -33,6 +33,7 @@ from ms_keras.retrieval.scores import (
 )
 
 FLAGS = flags.FLAGS
+ROOMS = (data_flags, model_flags)
 SOURCES = ("run_dir", "saved_model", "embeddings")
 
 # The training program has a --run_dir too: whoever imports both gets either.
@@ -52,8 +53,6 @@ flags.DEFINE_string(
 flags.DEFINE_enum("search", "exact", ["exact"], "How neighbours are found.")
 flags.DEFINE_string("out", "", "File for the scores as JSON.")
 flags.DEFINE_string("picture", "", "PNG file for queries with what they find.")
-for room in (data_flags, model_flags):
-    flags.adopt_module_key_flags(room)
 
 
 def main() -> int:
@@ -149,9 +148,10 @@ def report_of(scores: Scores) -> dict[str, Any]:
 def images_are_chosen() -> bool:
     """Whether a flag on the command line says which images are scored, or how."""
     by_module = FLAGS.flags_by_module_dict()
-    rooms = (data_flags.__name__, model_flags.__name__)
     return any(
-        flag.present and flag.name != "ks" for room in rooms for flag in by_module[room]
+        flag.present and flag.name != "ks"
+        for room in ROOMS
+        for flag in by_module[room.__name__]
     )
 
 
@@ -172,4 +172,4 @@ def adopt_flags_of(path: pathlib.Path) -> None:
 
 
 if __name__ == "__main__":
-    program.run(main)
+    program.run(main, ROOMS)
