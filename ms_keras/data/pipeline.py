@@ -22,6 +22,8 @@ from ms_keras.data.unreadable import (
     reporter,
 )
 
+Triple = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
+
 
 def training_dataset(
     images: ImageSet,
@@ -124,8 +126,9 @@ def _decoded(
 ) -> tf.data.Dataset:
     """Decodes batches, leaving out and reporting what cannot be read.
 
-    A graph cannot catch an error, but a data set can leave the element out. One inner
-    data set per batch makes that cheap; two of them at work hide its start and end.
+    A graph cannot catch an error, but a data set can leave the element out. So each
+    batch is a data set of its own: it is decoded in one go, and only if that fails,
+    image by image. Two of them at work hide each other's start and end.
 
     Args:
         batches: Pairs of indices and numbers, `[batch]` int64 each.
@@ -141,20 +144,29 @@ def _decoded(
     report = reporter(images, unreadable)
     shape = [image_size, image_size, 3]
 
-    def one_batch(indices: tf.Tensor, numbers: tf.Tensor) -> tf.data.Dataset:
-        each = tf.data.Dataset.from_tensor_slices((indices, numbers)).enumerate()
-        each = each.map(
-            lambda place, pair: (tf.ensure_shape(decode(*pair), shape), place),
-            num_parallel_calls=tf.data.AUTOTUNE,
-        )
-        readable = each.ignore_errors().batch(tf.size(indices, tf.int64))
-        none = (tf.zeros([0, *shape]), tf.zeros([0], tf.int64))
-        whole = readable.concatenate(tf.data.Dataset.from_tensors(none)).take(1)
-        return whole.map(lambda pictures, places: (pictures, indices, places))
+    def decoded(index: tf.Tensor, number: tf.Tensor, place: tf.Tensor) -> Triple:
+        return tf.ensure_shape(decode(index, number), shape), index, place
 
-    def reported(
-        pictures: tf.Tensor, indices: tf.Tensor, places: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    def one_batch(indices: tf.Tensor, numbers: tf.Tensor) -> tf.data.Dataset:
+        size = tf.size(indices, tf.int64)
+        each = tf.data.Dataset.from_tensor_slices((indices, numbers, tf.range(size)))
+
+        def pictures() -> tf.data.Dataset:
+            return each.map(decoded, num_parallel_calls=tf.data.AUTOTUNE)
+
+        # TensorFlow fuses map and batch, which spares a copy, if nothing stands between
+        # them and nothing else reads the map: hence a second one.
+        whole = pictures().batch(size).ignore_errors()
+        readable = pictures().ignore_errors().batch(size)
+        none = tf.data.Dataset.from_tensors(
+            (tf.zeros([0, *shape]), indices[:0], tf.zeros([0], tf.int64))
+        )
+        partial = readable.concatenate(none).map(
+            lambda pictures, _, places: (pictures, indices, places)
+        )
+        return whole.concatenate(partial).take(1)
+
+    def reported(pictures: tf.Tensor, indices: tf.Tensor, places: tf.Tensor) -> Triple:
         complete = tf.size(places) == tf.size(indices)
         with tf.control_dependencies(
             [tf.cond(complete, lambda: False, lambda: report(indices, places))]

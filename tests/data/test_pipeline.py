@@ -1,5 +1,6 @@
 """Batches as the sampler draws them, reproducible, resumable, robust to bad files."""
 
+import dataclasses
 import pathlib
 
 import numpy as np
@@ -13,7 +14,6 @@ from ms_keras.data.pipeline import (
     scoring_dataset,
     training_dataset,
 )
-from ms_keras.data.protocol import ImageSet
 from ms_keras.data.sampler import PKSampler
 
 
@@ -55,23 +55,30 @@ def test_another_seed_augments_differently(images):
     assert np.any(batches(images, 1)[0][0] != batches(images, 1, seed=1)[0][0])
 
 
-def test_only_images_of_the_batches_taken_are_read(images):
+def counted(images):
+    """Returns the images, and the list of the indices that are read."""
     read = []
 
     def counting(index):
         read.append(int(index))
         return images.read(tf.constant(index)).numpy()
 
-    counted = ImageSet(
-        images.labels,
-        images.class_names,
-        lambda index: tf.ensure_shape(
-            tf.numpy_function(counting, [index], tf.string), []
-        ),
-        images.image_name,
-    )
-    batches(counted, 2)
+    def reading(index):
+        return tf.ensure_shape(tf.numpy_function(counting, [index], tf.string), [])
+
+    return dataclasses.replace(images, read=reading), read
+
+
+def test_only_images_of_the_batches_taken_are_read(images):
+    counting, read = counted(images)
+    batches(counting, 2)
     assert len(read) <= 6 * 20  # what is prefetched, of an endless data set
+
+
+def test_scoring_reads_every_image_once(images):
+    counting, read = counted(images)
+    list(scoring_dataset(counting, 8, 8, batch_size=5))
+    assert sorted(read) == list(range(len(images)))
 
 
 def test_scoring_gives_every_image_once_in_order(images):

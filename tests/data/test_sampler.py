@@ -114,9 +114,11 @@ def test_all_pairs_of_classes_meet():
 
 def test_starts_quickly_at_the_size_of_stanford_online_products():
     rng = np.random.default_rng(0)
-    sizes = rng.integers(2, 9, 11_318)
-    sizes[0] += 59_551 - sizes.sum()
+    # Two images each, and up to ten more: 2 to 12 in a class, as there.
+    more = rng.choice(10 * 11_318, 59_551 - 2 * 11_318, replace=False) % 11_318
+    sizes = 2 + np.bincount(more, minlength=11_318)
     labels = np.repeat(np.arange(11_318), sizes)
+    assert (len(labels), sizes.min(), sizes.max()) == (59_551, 2, 12)
     started = time.perf_counter()
     sampler = PKSampler(labels, 200, 5)
     sampler.batch(0)
