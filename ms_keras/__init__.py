@@ -1,15 +1,61 @@
 """Multi-Similarity loss with General Pair Weighting for TensorFlow and Keras."""
 
-from ms_keras.losses import KeptPairs, MultiSimilarityLoss, multi_similarity_loss
+from ms_keras.losses import (
+    BinLiftedLoss,
+    BinomialDevianceLoss,
+    ContrastiveLoss,
+    HistogramLoss,
+    LiftedStarLoss,
+    LiftedStructureLoss,
+    MarginLoss,
+    MultiSimilarityLoss,
+    NCALoss,
+    NPairsLoss,
+    PairLoss,
+    PairStatistics,
+    TripletLoss,
+    bin_lifted_loss,
+    binomial_deviance_loss,
+    contrastive_loss,
+    histogram_loss,
+    lifted_star_loss,
+    lifted_structure_loss,
+    margin_loss,
+    multi_similarity_loss,
+    n_pairs_loss,
+    nca_loss,
+    triplet_loss,
+)
 from ms_keras.models.tower import build_tower
 from ms_keras.retrieval.exact import recall_at_k
 
 __version__ = "0.1.0"
 
 __all__ = [
-    "KeptPairs",
+    "BinLiftedLoss",
+    "BinomialDevianceLoss",
+    "ContrastiveLoss",
+    "HistogramLoss",
+    "LiftedStarLoss",
+    "LiftedStructureLoss",
+    "MarginLoss",
     "MultiSimilarityLoss",
+    "NCALoss",
+    "NPairsLoss",
+    "PairLoss",
+    "PairStatistics",
+    "TripletLoss",
+    "bin_lifted_loss",
+    "binomial_deviance_loss",
     "build_tower",
+    "contrastive_loss",
+    "histogram_loss",
+    "lifted_star_loss",
+    "lifted_structure_loss",
+    "margin_loss",
     "multi_similarity_loss",
+    "n_pairs_loss",
+    "nca_loss",
     "recall_at_k",
+    "triplet_loss",
 ]

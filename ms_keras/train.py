@@ -22,7 +22,7 @@ from ms_keras import program
 from ms_keras.data import flags as data_flags
 from ms_keras.data.pipeline import UnreadableImages, training_dataset
 from ms_keras.data.protocol import Protocol
-from ms_keras.losses import KeptPairs
+from ms_keras.losses import PairLoss, PairStatistics
 from ms_keras.losses import flags as loss_flags
 from ms_keras.models import flags as model_flags
 from ms_keras.models.serving import save_serving_model
@@ -106,7 +106,9 @@ def compiled_tower() -> tf.keras.Model:
         tower = model_flags.tower_from_flags()
         loss = loss_flags.loss_from_flags()
         optimizer = training_flags.optimizer_from_flags(tower)
-        tower.compile(optimizer, loss=loss, metrics=[KeptPairs(loss)])
+        # Baselines of other libraries do not tell their pairs.
+        metrics = [PairStatistics(loss)] if isinstance(loss, PairLoss) else []
+        tower.compile(optimizer, loss=loss, metrics=metrics)
     return tower
 
 

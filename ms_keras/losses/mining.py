@@ -1,27 +1,19 @@
-"""Mining: which pairs count. A rule is two similarity bounds per anchor."""
+"""Minings that are two similarity bounds per anchor."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import NamedTuple
 
 import tensorflow as tf
+
+from ms_keras.losses.recipe import Bounds, Mining
 
 INFINITY = float("inf")
 
 
-class Bounds(NamedTuple):
-    """Per anchor: positives are kept below the one, negatives above the other.
-
-    Shapes `[anchors]`, or broadcastable against similarities.
-    """
-
-    positive_below: tf.Tensor
-    negative_above: tf.Tensor
-
-
+@tf.keras.utils.register_keras_serializable(package="ms_keras")
 @dataclasses.dataclass(frozen=True)
-class NoMining:
+class NoMining(Mining):
     """Keeps every pair."""
 
     def bounds(
@@ -33,8 +25,9 @@ class NoMining:
         return Bounds(positive_below=wide, negative_above=-wide)
 
 
+@tf.keras.utils.register_keras_serializable(package="ms_keras")
 @dataclasses.dataclass(frozen=True)
-class MultiSimilarityMining:
+class MultiSimilarityMining(Mining):
     """Keeps pairs that are hard relative to the anchor's pairs of the other sign.
 
     A negative counts if it is more similar than the least similar positive minus
@@ -43,10 +36,10 @@ class MultiSimilarityMining:
     none of the other.
 
     Attributes:
-        epsilon: The margin, in units of cosine similarity.
+        epsilon: The margin, in units of cosine similarity. Defaults to `0.1`.
     """
 
-    epsilon: float
+    epsilon: float = 0.1
 
     def bounds(
         self, similarities: tf.Tensor, positives: tf.Tensor, negatives: tf.Tensor

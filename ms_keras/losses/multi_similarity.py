@@ -7,30 +7,39 @@ from typing import Any
 
 import tensorflow as tf
 
-from ms_keras.losses import engine
+from ms_keras.losses import engine, masked
 from ms_keras.losses.mining import MultiSimilarityMining, NoMining
-from ms_keras.losses.pair_loss import PairLoss
+from ms_keras.losses.pair_loss import PairLoss, recipe_of
+from ms_keras.losses.recipe import PairRecipe, Weighting
 
 
+@tf.keras.utils.register_keras_serializable(package="ms_keras")
 @dataclasses.dataclass(frozen=True)
-class MultiSimilarityWeighting:
+class MultiSimilarityWeighting(Weighting):
     """Each pair against a fixed similarity and against its anchor's other pairs.
 
     The statistics are the two logarithms of Eq. 15 before their scaling,
     log[1 + sum exp(x)]; the weight of a pair (Eq. 13, 14) is exp(x - logarithm).
+
+    Attributes:
+        alpha: Sharpness over positives. Defaults to `2.0`.
+        beta: Sharpness over negatives. Defaults to `40.0`.
+        lambda_: Similarity around which pairs start to matter. Defaults to `0.5`.
     """
 
-    alpha: float
-    beta: float
-    lambda_: float
+    above_zero = ("alpha", "beta")
+
+    alpha: float = 2.0
+    beta: float = 40.0
+    lambda_: float = 0.5
 
     def statistics(
         self, similarities: tf.Tensor, positives: tf.Tensor, negatives: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor]:
+    ) -> tuple[tf.Tensor, ...]:
         """Returns the anchors' logarithms of positives and of negatives."""
         return (
-            _log_one_plus_sum_exp(self._positive_exponents(similarities), positives),
-            _log_one_plus_sum_exp(self._negative_exponents(similarities), negatives),
+            masked.log_one_plus_sum_exp(self._pull(similarities), positives),
+            masked.log_one_plus_sum_exp(self._push(similarities), negatives),
         )
 
     def losses(self, statistics: tuple[tf.Tensor, ...]) -> tf.Tensor:
@@ -47,15 +56,17 @@ class MultiSimilarityWeighting:
     ) -> tf.Tensor:
         """Returns minus Eq. 14 for positives and Eq. 13 for negatives."""
         positive, negative = statistics
-        pull = -tf.exp(self._positive_exponents(similarities) - positive)
-        push = tf.exp(self._negative_exponents(similarities) - negative)
-        nothing = tf.zeros_like(similarities)
-        return tf.where(positives, pull, tf.where(negatives, push, nothing))
+        return masked.signed(
+            positives,
+            tf.exp(self._pull(similarities) - positive),
+            negatives,
+            tf.exp(self._push(similarities) - negative),
+        )
 
-    def _positive_exponents(self, similarities: tf.Tensor) -> tf.Tensor:
+    def _pull(self, similarities: tf.Tensor) -> tf.Tensor:
         return self.alpha * (self.lambda_ - similarities)
 
-    def _negative_exponents(self, similarities: tf.Tensor) -> tf.Tensor:
+    def _push(self, similarities: tf.Tensor) -> tf.Tensor:
         return self.beta * (similarities - self.lambda_)
 
 
@@ -116,24 +127,14 @@ class MultiSimilarityLoss(PairLoss):
         reduction: str | None = "sum_over_batch_size",
         name: str = "multi_similarity_loss",
     ) -> None:
-        super().__init__(name=name, reduction=reduction)
-        self._parameters: dict[str, Any] = {
-            "alpha": float(alpha),
-            "beta": float(beta),
-            "lambda_": float(lambda_),
-            "epsilon": float(epsilon),
-            "mining": bool(mining),
-        }
-        self._recipe = _recipe(**self._parameters)
-
-    @property
-    def recipe(self) -> engine.PairRecipe:
-        """The mining and the weighting of this loss."""
-        return self._recipe
+        recipe = _recipe(alpha, beta, lambda_, epsilon, mining)
+        super().__init__(recipe.weighting, recipe.mining, reduction, name)
+        self._epsilon = float(epsilon)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments as plain JSON types."""
-        return {**super().get_config(), **self._parameters}
+        mining = isinstance(self.recipe.mining, MultiSimilarityMining)
+        return {**super().get_config(), "epsilon": self._epsilon, "mining": mining}
 
 
 def multi_similarity_loss(
@@ -175,23 +176,7 @@ def multi_similarity_loss(
 
 def _recipe(
     alpha: float, beta: float, lambda_: float, epsilon: float, mining: bool
-) -> engine.PairRecipe:
-    for name, value in (("alpha", alpha), ("beta", beta)):
-        if not 0 < value < float("inf"):
-            raise ValueError(f"{name} must be above 0 and finite; got {value}.")
-    for name, value in (("lambda_", lambda_), ("epsilon", epsilon)):
-        if not abs(value) < float("inf"):
-            raise ValueError(f"{name} must be finite; got {value}.")
-    return engine.PairRecipe(
-        mining=MultiSimilarityMining(epsilon) if mining else NoMining(),
-        weighting=MultiSimilarityWeighting(alpha, beta, lambda_),
-    )
-
-
-def _log_one_plus_sum_exp(exponents: tf.Tensor, kept: tf.Tensor) -> tf.Tensor:
-    """Returns log(1 + sum over kept of exp(x)) per row, without overflow."""
-    exponents = tf.where(kept, exponents, -float("inf"))
-    # The 1 is exp(0), so 0 takes part in the maximum: an empty row gives log(1).
-    largest = tf.maximum(tf.reduce_max(exponents, axis=1), 0.0)
-    total = tf.reduce_sum(tf.exp(exponents - largest[:, tf.newaxis]), axis=1)
-    return largest + tf.math.log(tf.exp(-largest) + total)
+) -> PairRecipe:
+    mined = MultiSimilarityMining(epsilon)  # also checks an epsilon that is not used
+    weighting = MultiSimilarityWeighting(alpha, beta, lambda_)
+    return recipe_of(weighting, mined if mining else NoMining())

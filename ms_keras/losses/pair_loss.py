@@ -1,32 +1,68 @@
-"""The Keras face of every pair loss: reduction, labels, pair weights."""
+"""The Keras face of every pair loss: reduction, labels, saving, pair weights."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import tensorflow as tf
 
 from ms_keras.losses import engine
 from ms_keras.losses.labels import integer_labels, split_labels
+from ms_keras.losses.mining import NoMining
+from ms_keras.losses.recipe import (
+    BatchWeighting,
+    Mining,
+    PairMining,
+    PairRecipe,
+    Part,
+    Weighting,
+)
 
 
+@tf.keras.utils.register_keras_serializable(package="ms_keras")
 class PairLoss(tf.keras.losses.Loss):
-    """A `tf.keras.losses.Loss` over all pairs of the global batch.
+    """A `tf.keras.losses.Loss` over all pairs of the global batch: mining + weighting.
 
-    A subclass says which recipe it is in its `recipe` property and lists its arguments
-    in `get_config`; the engine does the rest.
+    Any mining goes with any weighting; the losses that have a name are subclasses.
 
     `call` gives one value per anchor, so that Keras's reductions, `sample_weight` and
     the scaling by the number of replicas mean here what they mean elsewhere.
+
+    Args:
+        weighting: How hard each kept pair pulls.
+        mining: Which pairs count. Defaults to `None`: all of them.
+        reduction: Keras reduction over anchors: `"sum_over_batch_size"`, `"sum"`,
+            `"none"`. Defaults to `"sum_over_batch_size"`.
+        name: Name of the loss. Defaults to `"pair_loss"`.
+
+    Raises:
+        ValueError: If weighting or mining is something else. When called: if labels are
+            not integer class ids of shape `[batch]` or `[batch, 1]`, or embeddings are
+            not floats of shape `[batch, dim]`.
+
+    Example:
+    ```python
+    loss = PairLoss(BinomialDevianceWeighting(), MultiSimilarityMining(epsilon=0.1))
+    model.compile(optimizer="adam", loss=loss)
+    ```
     """
 
-    def __init__(self, name: str, reduction: str | None) -> None:
+    def __init__(
+        self,
+        weighting: Weighting | BatchWeighting,
+        mining: Mining | PairMining | None = None,
+        reduction: str | None = "sum_over_batch_size",
+        name: str = "pair_loss",
+    ) -> None:
         super().__init__(
             name=name, reduction="none" if reduction is None else reduction
         )
+        self._recipe = recipe_of(weighting, mining)
 
     @property
-    def recipe(self) -> engine.PairRecipe:
+    def recipe(self) -> PairRecipe:
         """The mining and the weighting of this loss."""
-        raise NotImplementedError(f"{type(self).__name__} must define `recipe`.")
+        return self._recipe
 
     def __call__(
         self,
@@ -69,4 +105,45 @@ class PairLoss(tf.keras.losses.Loss):
         """
         return engine.pair_weights(
             self.recipe, labels, embeddings, reference_labels, references
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments as plain JSON types."""
+        serialize = tf.keras.utils.serialize_keras_object
+        config = {**super().get_config(), "mining": serialize(self.recipe.mining)}
+        if type(self) is PairLoss:
+            return {**config, "weighting": serialize(self.recipe.weighting)}
+        # A subclass takes the weighting's parameters one by one.
+        return {**config, **self.recipe.weighting.get_config()}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> PairLoss:
+        """Rebuilds the loss, its mining and its weighting from `get_config`."""
+        parts = {
+            name: tf.keras.utils.deserialize_keras_object(config[name])
+            for name in ("mining", "weighting")
+            if isinstance(config.get(name), dict)
+        }
+        return cls(**{**config, **parts})
+
+
+def recipe_of(
+    weighting: Weighting | BatchWeighting, mining: Mining | PairMining | None
+) -> PairRecipe:
+    """Returns the recipe of a weighting with a mining, or with none.
+
+    Raises:
+        ValueError: If one of them is something else.
+    """
+    mining = NoMining() if mining is None else mining
+    _check_part("weighting", weighting, Weighting, BatchWeighting)
+    _check_part("mining", mining, Mining, PairMining)
+    return PairRecipe(mining=mining, weighting=weighting)
+
+
+def _check_part(name: str, part: Any, *kinds: type[Part]) -> None:
+    if not isinstance(part, kinds):
+        names = " or a ".join(kind.__name__ for kind in kinds)
+        raise ValueError(
+            f"{name} must be a {names}, made, not its class; got {part!r}."
         )

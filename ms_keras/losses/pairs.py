@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from ms_keras.losses import replicas
 from ms_keras.losses.labels import integer_labels
 from ms_keras.unit_rows import unit_rows
 
@@ -33,6 +34,36 @@ class PairBatch(NamedTuple):
         columns = tf.range(tf.shape(self.references)[0])
         itself = self.self_indices[:, tf.newaxis] == columns
         return same & ~itself, ~same
+
+
+def batch_against_all(
+    labels: tf.Tensor, anchors: tf.Tensor, all_labels: tf.Tensor
+) -> PairBatch:
+    """Returns this replica's anchors against those of all replicas."""
+    return PairBatch(
+        anchors=anchors,
+        references=replicas.gather(anchors),
+        anchor_labels=labels,
+        reference_labels=all_labels,
+        self_indices=replicas.global_indices(tf.shape(anchors)[0]),
+    )
+
+
+def among_themselves(labels: tf.Tensor, anchors: tf.Tensor) -> PairBatch:
+    """Returns anchors against each other, without regard to replicas."""
+    rows = tf.range(tf.shape(anchors)[0])
+    return PairBatch(anchors, anchors, labels, labels, rows)
+
+
+def query_gallery(
+    labels: tf.Tensor,
+    anchors: tf.Tensor,
+    reference_labels: tf.Tensor,
+    references: tf.Tensor,
+) -> PairBatch:
+    """Returns anchors against separate references: there are no self-pairs."""
+    nowhere = tf.fill([tf.shape(anchors)[0]], -1)
+    return PairBatch(anchors, references, labels, reference_labels, nowhere)
 
 
 def checked(

@@ -1,36 +1,110 @@
-"""What a pair loss must bring to the engine: a mining and a weighting."""
+"""What a pair loss must bring to the engine: a mining and a weighting.
+
+Each is a frozen dataclass whose fields are its parameters; Keras saves it by them.
+"""
 
 from __future__ import annotations
 
+import abc
 import dataclasses
-from typing import Protocol
+import math
+from typing import Any, ClassVar, NamedTuple
 
 import tensorflow as tf
 
-from ms_keras.losses.mining import Bounds
+
+class Part:
+    """A mining or a weighting: a frozen dataclass of plain parameters.
+
+    Attributes:
+        above_zero: Names of the fields that must be above 0. All float fields must be
+            finite.
+    """
+
+    above_zero: ClassVar[tuple[str, ...]] = ()
+
+    def __post_init__(self) -> None:
+        """Checks the parameters.
+
+        Raises:
+            ValueError: If one is out of range.
+        """
+        for field in dataclasses.fields(self):  # type: ignore[arg-type]
+            if field.type not in (float, "float"):
+                continue
+            value = float(getattr(self, field.name))
+            if not math.isfinite(value):
+                raise ValueError(f"{field.name} must be finite; got {value}.")
+            if field.name in self.above_zero and value <= 0:
+                raise ValueError(f"{field.name} must be above 0; got {value}.")
+            object.__setattr__(self, field.name, value)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the parameters as plain JSON types."""
+        return dataclasses.asdict(self)  # type: ignore[call-overload]
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Part:
+        """Rebuilds the part from `get_config`."""
+        return cls(**config)
 
 
-class Mining(Protocol):
-    """Which pairs count, told by two bounds per anchor (see `mining.Bounds`)."""
+class Bounds(NamedTuple):
+    """Per anchor: positives are kept below the one, negatives above the other.
 
+    Shapes `[anchors]`, or broadcastable against similarities.
+    """
+
+    positive_below: tf.Tensor
+    negative_above: tf.Tensor
+
+
+class Mining(Part, abc.ABC):
+    """Which pairs count, told by two bounds per anchor."""
+
+    @abc.abstractmethod
     def bounds(
         self, similarities: tf.Tensor, positives: tf.Tensor, negatives: tf.Tensor
     ) -> Bounds:
         """Returns `[anchors]` bounds from `[anchors, references]` arguments."""
 
 
-class Weighting(Protocol):
-    """How hard each kept pair pulls.
+class PairMining(Part, abc.ABC):
+    """Which pairs count, told pair by pair, where two bounds do not suffice."""
+
+    @abc.abstractmethod
+    def masks(
+        self,
+        similarities: tf.Tensor,
+        positives: tf.Tensor,
+        negatives: tf.Tensor,
+        dim: tf.Tensor,
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns which of the positives and of the negatives to keep.
+
+        It is asked more than once for the same batch, and must answer the same.
+
+        Args:
+            similarities: `[anchors, references]` float.
+            positives: Mask of the positive pairs, same shape.
+            negatives: Mask of the negative pairs, same shape.
+            dim: Length of an embedding, int32.
+        """
+
+
+class Weighting(Part, abc.ABC):
+    """How hard each kept pair pulls, given a few numbers per anchor.
 
     The engine asks for an anchor's statistics once and then for weights of single
     pairs given them, because the transposed weight W_ji follows from S_ij and the
     statistics of anchor j alone: no transpose and no second matmul.
     """
 
+    @abc.abstractmethod
     def statistics(
         self, similarities: tf.Tensor, positives: tf.Tensor, negatives: tf.Tensor
     ) -> tuple[tf.Tensor, ...]:
-        """Returns what the weights of an anchor need to know of its row: `[anchors]`s.
+        """Returns what losses and weights need to know of a row: `[anchors]` each.
 
         Args:
             similarities: `[anchors, references]` float.
@@ -38,9 +112,11 @@ class Weighting(Protocol):
             negatives: Mask of the kept negative pairs, same shape.
         """
 
+    @abc.abstractmethod
     def losses(self, statistics: tuple[tf.Tensor, ...]) -> tf.Tensor:
         """Returns the anchors' losses `[anchors]`."""
 
+    @abc.abstractmethod
     def weights(
         self,
         similarities: tf.Tensor,
@@ -54,9 +130,46 @@ class Weighting(Protocol):
         """
 
 
+class BatchWeighting(Part, abc.ABC):
+    """How hard each kept pair pulls, where a few numbers per anchor do not tell.
+
+    Triplets are counted pair by pair, histograms are of the whole batch. The engine
+    then keeps the matrix of weights, and each replica computes that of all replicas.
+    """
+
+    @abc.abstractmethod
+    def losses(
+        self, similarities: tf.Tensor, positives: tf.Tensor, negatives: tf.Tensor
+    ) -> tf.Tensor:
+        """Returns the anchors' losses `[anchors]`.
+
+        Args:
+            similarities: `[anchors, references]` float.
+            positives: Mask of the kept positive pairs, same shape.
+            negatives: Mask of the kept negative pairs, same shape.
+        """
+
+    @abc.abstractmethod
+    def weights(
+        self,
+        similarities: tf.Tensor,
+        positives: tf.Tensor,
+        negatives: tf.Tensor,
+        upstream: tf.Tensor,
+    ) -> tf.Tensor:
+        """Returns d (sum over anchors of upstream x loss) / d similarity.
+
+        Args:
+            similarities: As for `losses`, like the two masks.
+            positives: As for `losses`.
+            negatives: As for `losses`.
+            upstream: `[anchors]` factors on the anchors' losses.
+        """
+
+
 @dataclasses.dataclass(frozen=True)
 class PairRecipe:
-    """A pair loss: a mining and a weighting, both hashable."""
+    """A pair loss: a mining and a weighting."""
 
-    mining: Mining
-    weighting: Weighting
+    mining: Mining | PairMining
+    weighting: Weighting | BatchWeighting

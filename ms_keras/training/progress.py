@@ -15,13 +15,21 @@ SHOWN = {
     "loss": "loss",
     "kept_positives": "kept+",
     "kept_negatives": "kept-",
+    "idle_anchors": "idle",
+    "positive_weight": "w+",
+    "negative_weight": "w-",
+    "positive_similarity": "S+",
+    "negative_similarity": "S-",
     "images_per_second": "images/s",
     "val_recall_at_1": "R@1",
 }
 
 
 class Progress(tf.keras.callbacks.Callback):
-    """Shows loss, kept pairs per anchor, images/s and Recall@1 as training goes.
+    """Shows how training goes: the loss, what it does to pairs, images/s, Recall@1.
+
+    kept+ and kept- are pairs kept per anchor, idle the share of anchors that keep none,
+    w the mean weight of kept pairs, S the mean similarity of all pairs.
 
     On a terminal it is one line that renews itself; elsewhere (a log file) a line
     every 10 seconds. Each scoring leaves a line of its own.

@@ -203,7 +203,7 @@ def test_a_compiled_model_comes_back_from_a_keras_file(tmp_path):
     x, labels = inputs_and_labels()
     model = small_model()
     loss = ms_keras.MultiSimilarityLoss(beta=30.0)
-    model.compile("sgd", loss=loss, metrics=[ms_keras.KeptPairs(loss)])
+    model.compile("sgd", loss=loss, metrics=[ms_keras.PairStatistics(loss)])
     model.fit(x, labels, batch_size=12, verbose=0)
     model.save(tmp_path / "model.keras")
     again = tf.keras.models.load_model(tmp_path / "model.keras")
@@ -211,22 +211,4 @@ def test_a_compiled_model_comes_back_from_a_keras_file(tmp_path):
     expected = model.evaluate(x, labels, batch_size=12, verbose=0, return_dict=True)
     result = again.evaluate(x, labels, batch_size=12, verbose=0, return_dict=True)
     assert result == pytest.approx(expected, rel=1e-6)
-    assert set(result) == {"loss", "kept_positives", "kept_negatives"}
-
-
-def test_kept_pairs_are_the_nonzero_weights():
-    loss = ms_keras.MultiSimilarityLoss()
-    weights = multi_similarity(LABELS, ROWS)[1]
-    metric = ms_keras.KeptPairs(loss)
-    metric.update_state(LABELS, ROWS)
-    metric.update_state(LABELS[:3], ROWS[:3])  # one class: nothing is kept
-    result = {name: float(value) for name, value in metric.result().items()}
-    assert result["kept_positives"] == pytest.approx((weights < 0).sum() / 15)
-    assert result["kept_negatives"] == pytest.approx((weights > 0).sum() / 15)
-    metric.reset_state()
-    assert float(metric.result()["kept_negatives"]) == 0
-
-
-def test_a_pair_loss_without_recipe_says_so():
-    with pytest.raises(NotImplementedError, match="recipe"):
-        ms_keras.losses.PairLoss(name="x", reduction="sum")(LABELS, ROWS)
+    assert {"loss", "kept_positives", "idle_anchors"} < set(result)

@@ -18,7 +18,7 @@ def compiled(seed=0):
     tf.keras.utils.set_random_seed(seed)
     model = tf.keras.Sequential([tf.keras.Input([4]), tf.keras.layers.Dense(3)])
     loss = ms_keras.MultiSimilarityLoss()
-    model.compile("adam", loss=loss, metrics=[ms_keras.KeptPairs(loss)])
+    model.compile("adam", loss=loss, metrics=[ms_keras.PairStatistics(loss)])
     return model
 
 

@@ -1,0 +1,142 @@
+"""The engine's way for recipes that need the matrix of pairs as a whole."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from ms_keras.losses import replicas
+from ms_keras.losses.core import both_gradients, compiled, not_hiding_nan
+from ms_keras.losses.mining import keep
+from ms_keras.losses.pairs import PairBatch, among_themselves, query_gallery
+from ms_keras.losses.recipe import Bounds, Mining, PairRecipe, Weighting
+from ms_keras.losses.summary import PairSummary, summarise
+
+
+class MatrixCore:
+    """The computations of any mining with any weighting.
+
+    Each replica computes the pairs of the whole batch and takes its own anchors' part:
+    a histogram or a count of triplets is of all of them, and so no matrix of weights
+    need travel between replicas.
+    """
+
+    def __init__(self, recipe: PairRecipe) -> None:
+        self._recipe = recipe
+        self._forward = compiled(self._plain_forward)
+        self._one_sided_gradient = compiled(self._plain_one_sided_gradient)
+        self._two_sided_gradient = compiled(self._plain_two_sided_gradient)
+        self.weights = compiled(self._plain_weights)
+        self._summary = compiled(self._plain_summary)
+
+    def batch_losses(self, labels: tf.Tensor, embeddings: tf.Tensor) -> tf.Tensor:
+        """Returns losses `[m]` of anchors against the anchors of all replicas."""
+        all_labels = replicas.gather(labels)
+        own = replicas.global_indices(tf.shape(embeddings)[0])
+
+        @tf.custom_gradient
+        def losses_of(anchors: tf.Tensor) -> tuple:
+            anchors = tf.stop_gradient(anchors)  # or TensorFlow prepares one of its own
+            pairs = among_themselves(all_labels, replicas.gather(anchors))
+            losses, similarities = self._forward(pairs)
+
+            def gradient(upstream: tf.Tensor) -> tf.Tensor:
+                return self._one_sided_gradient(
+                    pairs, similarities, replicas.gather(upstream), own
+                )
+
+            return tf.gather(losses, own), gradient
+
+        return losses_of(embeddings)
+
+    def reference_losses(
+        self,
+        labels: tf.Tensor,
+        embeddings: tf.Tensor,
+        reference_labels: tf.Tensor,
+        references: tf.Tensor,
+    ) -> tf.Tensor:
+        """Returns losses `[m]` of anchors against separate references."""
+
+        @tf.custom_gradient
+        def losses_of(anchors: tf.Tensor, references: tf.Tensor) -> tuple:
+            pairs = query_gallery(
+                labels,
+                tf.stop_gradient(anchors),
+                reference_labels,
+                tf.stop_gradient(references),
+            )
+            losses, similarities = self._forward(pairs)
+
+            def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+                return self._two_sided_gradient(pairs, similarities, upstream)
+
+            return losses, gradient
+
+        return losses_of(embeddings, references)
+
+    def batch_summary(self, labels: tf.Tensor, embeddings: tf.Tensor) -> PairSummary:
+        """Sums up the pairs of anchors against the anchors of all replicas."""
+        own = replicas.global_indices(tf.shape(embeddings)[0])
+        pairs = among_themselves(replicas.gather(labels), replicas.gather(embeddings))
+        return PairSummary(*(tf.gather(sums, own) for sums in self._summary(pairs)))
+
+    def _plain_forward(self, pairs: PairBatch) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns losses `[m]` and similarities `[m, n]`."""
+        similarities = pairs.similarities()
+        kept = self._kept(pairs, similarities)
+        weighting = self._recipe.weighting
+        if isinstance(weighting, Weighting):
+            losses = weighting.losses(weighting.statistics(similarities, *kept))
+        else:
+            losses = weighting.losses(similarities, *kept)
+        return not_hiding_nan(losses, similarities), similarities
+
+    def _kept(
+        self, pairs: PairBatch, similarities: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        mining, masks = self._recipe.mining, pairs.masks()
+        if not isinstance(mining, Mining):
+            dim = tf.shape(pairs.anchors)[1]
+            return mining.masks(similarities, *masks, dim)
+        bounds = mining.bounds(similarities, *masks)
+        return keep(Bounds(*(b[:, tf.newaxis] for b in bounds)), similarities, *masks)
+
+    def _weights(
+        self, pairs: PairBatch, similarities: tf.Tensor, upstream: tf.Tensor
+    ) -> tf.Tensor:
+        """Returns d (sum of upstream x losses) / dS: `[m, n]`."""
+        kept = self._kept(pairs, similarities)
+        weighting = self._recipe.weighting
+        if not isinstance(weighting, Weighting):
+            return weighting.weights(similarities, *kept, upstream)
+        statistics = weighting.statistics(similarities, *kept)
+        columns = tuple(statistic[:, tf.newaxis] for statistic in statistics)
+        weights = weighting.weights(similarities, *kept, columns)
+        return upstream[:, tf.newaxis] * weights
+
+    def _plain_one_sided_gradient(
+        self,
+        pairs: PairBatch,
+        similarities: tf.Tensor,
+        upstream: tf.Tensor,
+        own: tf.Tensor,
+    ) -> tf.Tensor:
+        """Returns the gradient by the anchors `own`, in both their roles."""
+        weights = self._weights(pairs, similarities, upstream)
+        weights += tf.transpose(weights)
+        return tf.matmul(tf.gather(weights, own), pairs.references)
+
+    def _plain_two_sided_gradient(
+        self, pairs: PairBatch, similarities: tf.Tensor, upstream: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns the gradients by anchors and by separate references."""
+        return both_gradients(self._weights(pairs, similarities, upstream), pairs)
+
+    def _plain_weights(self, pairs: PairBatch) -> tf.Tensor:
+        similarities = pairs.similarities()
+        everyone = tf.ones(tf.shape(similarities)[:1], similarities.dtype)
+        return self._weights(pairs, similarities, everyone)
+
+    def _plain_summary(self, pairs: PairBatch) -> PairSummary:
+        weights = self._plain_weights(pairs)
+        return summarise(weights, pairs.similarities(), *pairs.masks())

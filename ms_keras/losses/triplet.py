@@ -1,0 +1,202 @@
+"""Triplet loss (Schroff et al., CVPR 2015), on similarities."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import tensorflow as tf
+
+from ms_keras.losses import engine
+from ms_keras.losses.pair_loss import PairLoss, recipe_of
+from ms_keras.losses.recipe import BatchWeighting, Mining, PairMining
+
+SELECTIONS = ("all", "semi_hard", "hard")
+
+
+@tf.keras.utils.register_keras_serializable(package="ms_keras")
+@dataclasses.dataclass(frozen=True)
+class TripletWeighting(BatchWeighting):
+    """In how many violating triplets a pair takes part.
+
+    Attributes:
+        margin: How far a positive should be above a negative. Defaults to `0.1`.
+        selection: Which triplets count, as in `TripletLoss`. Defaults to `"all"`.
+    """
+
+    margin: float = 0.1
+    selection: str = "all"
+
+    def __post_init__(self) -> None:
+        """Checks the parameters."""
+        super().__post_init__()
+        if self.selection not in SELECTIONS:
+            raise ValueError(
+                f"selection must be one of {SELECTIONS}; got {self.selection!r}."
+            )
+
+    def losses(
+        self, similarities: tf.Tensor, positives: tf.Tensor, negatives: tf.Tensor
+    ) -> tf.Tensor:
+        """Returns the anchors' sums of hinges."""
+        return self._triplets(similarities, positives, negatives)[0]
+
+    def weights(
+        self,
+        similarities: tf.Tensor,
+        positives: tf.Tensor,
+        negatives: tf.Tensor,
+        upstream: tf.Tensor,
+    ) -> tf.Tensor:
+        """Returns the number of violating triplets, minus for positives."""
+        weights = self._triplets(similarities, positives, negatives)[1]
+        return upstream[:, tf.newaxis] * weights
+
+    def _triplets(
+        self, similarities: tf.Tensor, positives: tf.Tensor, negatives: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns losses `[m]` and their derivative by similarities `[m, n]`.
+
+        Goes through each anchor's positives from the least similar one up, all anchors
+        at once; those that are equal are one step. So memory stays at one matrix.
+        """
+        dtype = similarities.dtype
+        infinity = tf.constant(float("inf"), dtype)
+        rising = tf.where(positives, similarities, infinity)
+
+        def unfinished(value: tf.Tensor, *_: tf.Tensor) -> tf.Tensor:
+            return tf.reduce_any(value < infinity)
+
+        def step(
+            value: tf.Tensor, losses: tf.Tensor, weights: tf.Tensor
+        ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+            here = positives & (similarities == value)
+            equal = tf.reduce_sum(tf.cast(here, dtype), axis=1, keepdims=True)
+            # How often the step counts: once per positive, or once per anchor.
+            times = tf.minimum(equal, 1.0) if self.selection == "hard" else equal
+            violating = self._violating(similarities, negatives, value)
+            # Rows whose positives are used up have value inf: nothing violates there.
+            slack = tf.where(violating > 0, similarities - value + self.margin, 0.0)
+            losses += tf.reduce_sum(times * violating * slack, axis=1)
+            pull = tf.reduce_sum(violating, axis=1, keepdims=True)
+            pull *= tf.math.divide_no_nan(times, equal)
+            weights += times * violating - tf.where(here, pull, 0.0)
+            return self._next(rising, value), losses, weights
+
+        first = tf.reduce_min(rising, axis=1, keepdims=True)
+        nothing = tf.zeros_like(similarities)
+        state = (first, tf.reduce_sum(nothing, axis=1), nothing)
+        return tf.while_loop(unfinished, step, state)[1:]
+
+    def _violating(
+        self, similarities: tf.Tensor, negatives: tf.Tensor, value: tf.Tensor
+    ) -> tf.Tensor:
+        """Returns each negative's part in the triplets of a positive `[m, 1]`.
+
+        That is 1 if the triplet counts and violates the margin, else 0; negatives that
+        are equal share one selection.
+        """
+        chosen = negatives
+        if self.selection != "all":
+            target = _largest(similarities, negatives)
+            if self.selection == "semi_hard":
+                below = _largest(similarities, negatives & (similarities < value))
+                easiest = -_largest(-similarities, negatives)
+                target = tf.where(below > -float("inf"), below, easiest)
+            chosen = negatives & (similarities == target)
+        violating = chosen & (similarities - value + self.margin > 0)
+        part = tf.cast(violating, similarities.dtype)
+        if self.selection == "all":
+            return part
+        return tf.math.divide_no_nan(part, tf.reduce_sum(part, axis=1, keepdims=True))
+
+    def _next(self, rising: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
+        """Returns each anchor's next larger positive, or inf after the last."""
+        infinity = tf.constant(float("inf"), rising.dtype)
+        if self.selection == "hard":  # the least similar positive was all
+            return tf.fill(tf.shape(value), infinity)
+        later = tf.where(rising > value, rising, infinity)
+        return tf.reduce_min(later, axis=1, keepdims=True)
+
+
+def _largest(similarities: tf.Tensor, kept: tf.Tensor) -> tf.Tensor:
+    """Returns each row's largest kept similarity, `[m, 1]`, or -inf."""
+    masked = tf.where(kept, similarities, -float("inf"))
+    return tf.reduce_max(masked, axis=1, keepdims=True)
+
+
+@tf.keras.utils.register_keras_serializable(package="ms_keras")
+class TripletLoss(PairLoss):
+    """Triplet loss: each positive above each negative by a margin.
+
+    For each anchor i, with cosine similarities S, positives P_i, negatives N_i (paper
+    Eq. 5, summed over triplets):
+
+        loss_i = sum_{p in P_i} sum_{k in N_i} [S_ik - S_ip + margin]_+
+
+    A pair weighs as much as there are violating triplets it is in. Its cost grows with
+    the positives of an anchor: each is one pass over the matrix of pairs.
+
+    Args:
+        margin: How far a positive should be above a negative. Defaults to `0.1`, which
+            is Schroff's margin of 0.2 in squared Euclidean distance.
+        selection: `"all"`; `"semi_hard"`: for each positive only the most similar
+            negative below it, or the least similar one if all are above (Schroff et
+            al.); `"hard"`: for each anchor only the least similar positive with the
+            most similar negative (batch-hard, Hermans et al.). Equals share a place.
+            Defaults to `"all"`.
+        mining: Which pairs count. Defaults to `None`: all of them.
+        reduction: Keras reduction over anchors. Defaults to `"sum_over_batch_size"`.
+        name: Name of the loss. Defaults to `"triplet_loss"`.
+
+    Raises:
+        ValueError: If a parameter is out of range. When called: as `PairLoss`.
+
+    Example:
+    ```python
+    model.compile(optimizer="adam", loss=ms_keras.TripletLoss(selection="semi_hard"))
+    ```
+
+    Reference:
+        Schroff et al., "FaceNet", CVPR 2015, https://arxiv.org/abs/1503.03832; Hermans
+        et al., "In Defense of the Triplet Loss", https://arxiv.org/abs/1703.07737.
+    """
+
+    def __init__(
+        self,
+        margin: float = 0.1,
+        selection: str = "all",
+        mining: Mining | PairMining | None = None,
+        reduction: str | None = "sum_over_batch_size",
+        name: str = "triplet_loss",
+    ) -> None:
+        super().__init__(TripletWeighting(margin, selection), mining, reduction, name)
+
+
+def triplet_loss(
+    labels: tf.Tensor,
+    embeddings: tf.Tensor,
+    reference_labels: tf.Tensor | None = None,
+    references: tf.Tensor | None = None,
+    *,
+    margin: float = 0.1,
+    selection: str = "all",
+    mining: Mining | PairMining | None = None,
+) -> tf.Tensor:
+    """Returns the triplet loss of every anchor: `[m]`.
+
+    Args:
+        labels: `[m]` or `[m, 1]` integer class ids.
+        embeddings: `[m, dim]` floats of any precision, normalised inside.
+        reference_labels: `[n]` class ids. Defaults to `None`: the anchors are their
+            own references, without self-pairs.
+        references: `[n, dim]` floats. Defaults to `None`.
+        margin: See `TripletLoss`.
+        selection: See `TripletLoss`.
+        mining: See `TripletLoss`.
+
+    Raises:
+        ValueError: As `TripletLoss`; also if only one of `references` and
+            `reference_labels` is given.
+    """
+    recipe = recipe_of(TripletWeighting(margin, selection), mining)
+    return engine.pair_losses(recipe, labels, embeddings, reference_labels, references)
