@@ -104,7 +104,7 @@ def of_run() -> dict[str, Any]:
                 "Finish it with ms_keras.train."
             )
     same_images = not images_are_chosen()
-    adopt_flags_of(run / "flags.cfg")
+    program.adopt_flags(run / "flags.cfg")
     report = of_tower(str(run / "saved_model" / "1"))
     if same_images:
         earlier = json.loads((run / "recall.json").read_text(encoding="utf-8"))
@@ -153,22 +153,6 @@ def images_are_chosen() -> bool:
         for room in ROOMS
         for flag in by_module[room.__name__]
     )
-
-
-def adopt_flags_of(path: pathlib.Path) -> None:
-    """Sets the flags a run was started with, as far as this program has them.
-
-    Raises:
-        ValueError: If one of them has a value that its flag refuses.
-    """
-    chosen = {name: FLAGS[name].value for name in FLAGS if FLAGS[name].present}
-    try:
-        lines = FLAGS.read_flags_from_files([f"--flagfile={path}"])
-        FLAGS(["", *lines], known_only=True)
-    except flags.Error as error:
-        raise ValueError(f"{path} holds flags that do not parse: {error}.") from error
-    for name, value in chosen.items():
-        setattr(FLAGS, name, value)
 
 
 if __name__ == "__main__":

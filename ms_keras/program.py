@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pathlib
 import sys
 from collections.abc import Callable, Iterable
 from types import ModuleType
@@ -50,6 +51,25 @@ def run(main: Callable[[], int | None], rooms: Iterable[ModuleType] = ()) -> Non
             return INTERRUPTED
 
     app.run(guarded, flags_parser=parse)
+
+
+def adopt_flags(path: pathlib.Path) -> None:
+    """Sets the flags a run was started with, as far as this program has them.
+
+    Flags on the command line win over them.
+
+    Raises:
+        ValueError: If one of them has a value that its flag refuses.
+    """
+    values = flags.FLAGS
+    chosen = {name: values[name].value for name in values if values[name].present}
+    try:
+        lines = values.read_flags_from_files([f"--flagfile={path}"])
+        values(["", *lines], known_only=True)
+    except flags.Error as error:
+        raise ValueError(f"{path} holds flags that do not parse: {error}.") from error
+    for name, value in chosen.items():
+        setattr(values, name, value)
 
 
 def _help(rooms: Iterable[ModuleType]) -> str:

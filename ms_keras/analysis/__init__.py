@@ -1,0 +1,1 @@
+"""Pictures and tables of what pair losses weigh, and of what training changes."""
