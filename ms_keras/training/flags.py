@@ -23,6 +23,11 @@ flags.DEFINE_enum(
     "adamw applies it beside the update.",
 )
 flags.DEFINE_float("learning_rate", 3e-5, "Highest learning rate.")
+flags.DEFINE_float(
+    "head_rate",
+    1.0,
+    "Factor on the learning rate of the tower's last layer, which starts at random.",
+)
 flags.DEFINE_enum(
     "schedule",
     "multistep",
@@ -72,6 +77,7 @@ def optimizer_from_flags(tower: tf.keras.Model) -> tf.keras.optimizers.Optimizer
         tower,
         weight_decay=FLAGS.weight_decay,
         decay_vectors=FLAGS.decay_vectors,
+        head_rate=FLAGS.head_rate,
     )
 
 

@@ -1,10 +1,12 @@
-"""Optimizers, and which variables weight decay applies to."""
+"""Optimizers: which variables weight decay applies to, and which learn faster."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import tensorflow as tf
+
+HEAD = "embedding"  # the tower's last layer with weights
 
 
 class _L2InGradient:
@@ -35,14 +37,55 @@ class _L2InGradient:
         return {**config, "l2": self.l2, "decay_vectors": self.decay_vectors}
 
 
+class _HeadRate:
+    """Multiplies the updates of a tower's new last layer.
+
+    That layer starts from random weights, the backbone from trained ones. Updates are
+    multiplied and not gradients, whose scale Adam would take out again.
+    """
+
+    def __init__(self, *, head_rate: float = 1.0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.head_rate = head_rate
+
+    def update_step(
+        self, gradient: tf.Tensor, variable: tf.Variable, *learning_rate: tf.Tensor
+    ) -> None:
+        """Updates one variable, and that of the last layer by more or less."""
+        update = super().update_step  # type: ignore[misc]
+        if self.head_rate == 1.0 or HEAD not in self._path(variable).split("/"):
+            return update(gradient, variable, *learning_rate)
+        before = tf.identity(variable)
+        update(gradient, variable, *learning_rate)
+        changed = tf.convert_to_tensor(variable) - before
+        variable.assign(before + tf.cast(self.head_rate, before.dtype) * changed)
+        return None
+
+    def _path(self, variable: tf.Variable) -> str:
+        """Returns a variable's name with that of its layer."""
+        if hasattr(self, "_get_variable_index"):  # Keras 3 hands over the bare variable
+            index = self._get_variable_index(variable)
+            return self._trainable_variables[index].path  # type: ignore[attr-defined]
+        return variable.name
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments as plain JSON types."""
+        return {**super().get_config(), "head_rate": self.head_rate}  # type: ignore[misc]
+
+
 @tf.keras.utils.register_keras_serializable(package="ms_keras")
-class L2Adam(_L2InGradient, tf.keras.optimizers.Adam):
+class L2Adam(_HeadRate, _L2InGradient, tf.keras.optimizers.Adam):
     """Adam with an L2 penalty in the gradient."""
 
 
 @tf.keras.utils.register_keras_serializable(package="ms_keras")
-class L2SGD(_L2InGradient, tf.keras.optimizers.SGD):
+class L2SGD(_HeadRate, _L2InGradient, tf.keras.optimizers.SGD):
     """SGD with an L2 penalty in the gradient."""
+
+
+@tf.keras.utils.register_keras_serializable(package="ms_keras")
+class AdamW(_HeadRate, tf.keras.optimizers.AdamW):
+    """Adam with weight decay beside the update."""
 
 
 def build_optimizer(
@@ -52,6 +95,7 @@ def build_optimizer(
     *,
     weight_decay: float = 0.0,
     decay_vectors: bool = False,
+    head_rate: float = 1.0,
 ) -> tf.keras.optimizers.Optimizer:
     """Returns an optimizer for a tower.
 
@@ -63,21 +107,25 @@ def build_optimizer(
         weight_decay: Strength of the decay. Defaults to `0.0`.
         decay_vectors: Whether biases and the scales and shifts of normalisation decay
             too. Defaults to `False`.
+        head_rate: Factor on the learning rate of the tower's last layer, `embedding`.
+            Defaults to `1.0`.
 
     Raises:
-        ValueError: If the name is unknown or the decay negative.
+        ValueError: If the name is unknown, the decay negative, or the factor not above
+            0.
     """
+    if not 0 < head_rate < float("inf"):
+        raise ValueError(f"head_rate must be above 0 and finite; got {head_rate}.")
     if not weight_decay >= 0:
         raise ValueError(f"weight_decay must be 0 or more; got {weight_decay}.")
     penalty: dict[str, Any] = {"l2": weight_decay, "decay_vectors": decay_vectors}
+    rates: dict[str, Any] = {"learning_rate": learning_rate, "head_rate": head_rate}
     if name == "adam":
-        return L2Adam(learning_rate=learning_rate, **penalty)
+        return L2Adam(**rates, **penalty)
     if name == "sgd":
-        return L2SGD(learning_rate=learning_rate, momentum=0.9, **penalty)
+        return L2SGD(momentum=0.9, **rates, **penalty)
     if name == "adamw":
-        optimizer = tf.keras.optimizers.AdamW(
-            learning_rate=learning_rate, weight_decay=weight_decay
-        )
+        optimizer = AdamW(weight_decay=weight_decay, **rates)
         if not decay_vectors:
             vectors = [v for v in tower.trainable_variables if _is_vector(v)]
             optimizer.exclude_from_weight_decay(var_list=vectors)

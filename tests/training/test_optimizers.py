@@ -71,3 +71,41 @@ def test_a_compiled_model_with_these_optimizers_is_saved_and_loaded(tmp_path):
 def test_unknown_optimizers_and_negative_decay_are_refused(name, arguments, message):
     with pytest.raises(ValueError, match=message):
         build_optimizer(name, 0.1, tower(), **arguments)
+
+
+def updates_of(name, head_rate, strategy=None):
+    """Returns how far a backbone's and a head's kernel move in two steps."""
+    with (strategy or tf.distribute.get_strategy()).scope():
+        ones = {"kernel_initializer": "ones", "bias_initializer": "ones"}
+        model = tf.keras.Sequential(
+            [
+                tf.keras.Input([3]),
+                tf.keras.layers.Dense(4, name="backbone", **ones),
+                tf.keras.layers.Dense(2, name="embedding", **ones),
+            ]
+        )
+        optimizer = build_optimizer(name, 1e-3, model, head_rate=head_rate)
+        model.compile(optimizer, loss="mse", jit_compile=False)
+    x = np.random.default_rng(0).normal(size=(8, 3)).astype("f4")
+    model.fit(x, np.zeros((8, 2), "f4"), batch_size=8, epochs=1, verbose=0)
+    return [model.get_layer(n).get_weights()[0] - 1 for n in ("backbone", "embedding")]
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
+def test_the_last_layer_learns_faster_by_the_factor(name):
+    backbone, head = updates_of(name, 1.0)
+    same, faster = updates_of(name, 10.0)
+    np.testing.assert_allclose(same, backbone, rtol=1e-3)
+    np.testing.assert_allclose(faster, 10 * head, rtol=1e-3)
+
+
+def test_the_last_layer_learns_faster_on_replicas_too(two_replicas):
+    one, two = updates_of("adam", 5.0), updates_of("adam", 5.0, two_replicas)
+    for expected, value in zip(one, two, strict=True):
+        np.testing.assert_allclose(value, expected, rtol=1e-3)
+
+
+@pytest.mark.parametrize("head_rate", [0, -1, np.nan, np.inf])
+def test_a_factor_that_is_none_is_refused(head_rate):
+    with pytest.raises(ValueError, match="head_rate must be above 0"):
+        build_optimizer("adam", 0.1, tower(), head_rate=head_rate)
