@@ -65,17 +65,35 @@ def test_weights_are_the_finite_differences_of_naive_loops(name, classes):
     np.testing.assert_allclose(weights, expected, atol=1e-6, rtol=1e-6)
 
 
+@pytest.mark.parametrize("classes", ["uneven, with singletons", "one class"])
 @pytest.mark.parametrize("name", BY_FORMULA)
-def test_weights_are_the_derivative_of_the_formula_by_autodiff(name):
-    labels, rows = batch("uneven, with singletons", 2)
+def test_weights_are_the_derivative_of_the_formula_by_autodiff(name, classes):
+    labels, rows = batch(classes, 2)
     S = tf.constant(rows @ rows.T)
     with tf.GradientTape() as tape:
         tape.watch(S)
         entries = [tf.unstack(row) for row in tf.unstack(S)]
         losses = rows_of(name, entries, *masks(labels), m=tf.math)
         total = tf.add_n([tf.cast(loss, tf.float64) for loss in losses])
-    expected = tape.gradient(total, S)
+    expected = tape.gradient(total, S, unconnected_gradients="zero")
     weights = make(name).pair_weights(labels, rows)
+    np.testing.assert_allclose(weights, expected, atol=1e-10)
+
+
+def test_histogram_weights_are_the_derivative_of_the_formula_by_autodiff():
+    labels, rows = batch("uneven, with singletons", 2)
+    S, nodes = tf.constant(rows @ rows.T), np.linspace(-1, 1, 151)
+
+    def density(values):
+        near = tf.nn.relu(1 - tf.abs(values[:, None] - nodes) * 75)
+        return tf.reduce_mean(near, axis=0)
+
+    with tf.GradientTape() as tape:
+        tape.watch(S)
+        below, above = (density(tf.boolean_mask(S, mask)) for mask in masks(labels))
+        loss = tf.reduce_sum(above * tf.cumsum(below))
+    expected = 12 * tape.gradient(loss, S)  # every anchor carries the loss
+    weights = make("histogram").pair_weights(labels, rows)
     np.testing.assert_allclose(weights, expected, atol=1e-10)
 
 

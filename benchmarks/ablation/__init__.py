@@ -1,0 +1,1 @@
+"""Every method of the paper's ablation, trained alike and compared."""
