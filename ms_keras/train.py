@@ -13,6 +13,7 @@ import json
 import math
 import shutil
 import sys
+import tempfile
 from typing import Any
 
 import tensorflow as tf
@@ -20,6 +21,7 @@ from absl import flags
 
 from ms_keras import program
 from ms_keras.data import flags as data_flags
+from ms_keras.data.generated import generated_protocol
 from ms_keras.data.pipeline import UnreadableImages, training_dataset
 from ms_keras.data.protocol import Protocol
 from ms_keras.losses import PairLoss, PairStatistics
@@ -49,12 +51,47 @@ FLAGS = flags.FLAGS
 ROOMS = (data_flags, model_flags, loss_flags, training_flags)
 
 flags.DEFINE_string("run_dir", "", "Folder of the run. Made if missing, else resumed.")
+flags.DEFINE_bool(
+    "dry_run",
+    False,
+    "Try the recipe out: its network with random weights, two small steps on generated "
+    "images, scoring and export, in a folder that is removed again.",
+)
 
 
 def main() -> int:
     """Trains, scores, draws and exports, as the flags say."""
+    if FLAGS.dry_run:
+        return dry_run()
+    return train(data_flags.protocol_from_flags())
+
+
+def dry_run() -> int:
+    """Does all of a run in small, on generated images."""
+    small = {
+        "weights": "none",
+        "steps": 2,
+        "eval_every": 2,
+        "warmup_steps": 0,
+        "milestones": [],
+        "classes_per_batch": 3,
+        "images_per_class": 2,
+    }
+    protocol = generated_protocol(
+        classes=3, images_per_class=2, with_gallery=FLAGS.dataset == "inshop"
+    )
+    with tempfile.TemporaryDirectory(prefix="dry_run_") as folder:
+        for name, value in {**small, "run_dir": folder}.items():
+            FLAGS[name].value = value
+        status = train(protocol)
+    if status == 0:
+        print("Dry run: the recipe works; the folder is removed.")
+    return status
+
+
+def train(protocol: Protocol) -> int:
+    """Does the run, or goes on with it."""
     run = RunDirectory(FLAGS.run_dir, ROOMS)
-    protocol = data_flags.protocol_from_flags()
     unreadable = data_flags.unreadable_from_flags()
     counter = StepCounter(first=0, last=FLAGS.steps)
     tower = compiled_tower()

@@ -266,3 +266,13 @@ def test_recipes_hold_flags_that_exist_and_fit_together(config):
         train.data_flags.ks_from_flags()
         assert tower.output_shape == (None, flags.FLAGS.embedding_dim)
     assert config.read_text().startswith("# ")
+
+
+def test_a_dry_run_does_all_of_a_run_and_leaves_nothing(tmp_path, capfd, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    recipe = REPOSITORY / "configs" / "quickstart.cfg"
+    assert start(f"--flagfile={recipe}", "--dry_run") == 0
+    told = capfd.readouterr().out
+    assert "6 queries, each searched in 5 images" in told
+    assert "Dry run" in told
+    assert not list(tmp_path.glob("dry_run_*"))

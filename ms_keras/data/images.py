@@ -18,17 +18,22 @@ _DCT = "INTEGER_ACCURATE"  # the default is faster, and off by some grey levels
 
 @dataclasses.dataclass(frozen=True)
 class Augmentation:
-    """Random resized crop and horizontal flip.
+    """Random crop and horizontal flip.
 
     Attributes:
         image_size: Height and width of the result, in pixels.
         min_area: Least share of the image's area that a crop covers; the most is 1.
         flip: Whether half of the images are mirrored.
+        short_side: If not 0, crops are plain: the image's short side is resized to this
+            many pixels, `image_size` at least, and a square of `image_size` is cut from
+            anywhere; `min_area` has no effect. Defaults to `0`: crops of random area
+            and ratio, resized.
     """
 
     image_size: int
     min_area: float = 0.16
     flip: bool = True
+    short_side: int = 0
 
     def __post_init__(self) -> None:
         if self.image_size < 1:
@@ -36,6 +41,11 @@ class Augmentation:
         if not 0 < self.min_area <= 1:
             raise ValueError(
                 f"min_area must be above 0 and at most 1; got {self.min_area}."
+            )
+        if self.short_side and self.short_side < self.image_size:
+            raise ValueError(
+                f"short_side must be 0, or image_size={self.image_size} or more, for "
+                f"the crop to fit; got {self.short_side}."
             )
 
 
@@ -113,10 +123,20 @@ def _crop_box(
 ) -> tf.Tensor:
     """Returns `[top, left, height, width]` of a random crop, anywhere in the image."""
     attempts, (down, right) = uniform[:-2], tf.unstack(uniform[-2:])
-    height, width = _crop_size(shape, tf.reshape(attempts, [2, -1]), augmentation)
+    if augmentation.short_side:
+        height = width = _plain_crop_side(shape, augmentation)
+    else:
+        height, width = _crop_size(shape, tf.reshape(attempts, [2, -1]), augmentation)
     top = tf.cast(down * tf.cast(shape[0] - height + 1, tf.float32), tf.int32)
     left = tf.cast(right * tf.cast(shape[1] - width + 1, tf.float32), tf.int32)
     return tf.stack([top, left, height, width])
+
+
+def _plain_crop_side(shape: tf.Tensor, augmentation: Augmentation) -> tf.Tensor:
+    """Returns what becomes `image_size` when the short side becomes `short_side`."""
+    share = augmentation.image_size / augmentation.short_side
+    short_side = tf.cast(tf.reduce_min(shape[:2]), tf.float32)
+    return tf.maximum(tf.cast(tf.round(short_side * share), tf.int32), 1)
 
 
 def _crop_size(

@@ -154,6 +154,22 @@ def test_crops_have_the_areas_ratios_and_places_asked_for():
     assert 120 < mirrored < 180
 
 
+def test_plain_crops_are_squares_of_one_size_anywhere():
+    data, places = coordinates(200, 150), []
+    for seed in range(200):
+        augmentation = Augmentation(64, flip=False, short_side=100)
+        crop = decode_for_training(data, [seed, 3], augmentation).numpy()
+        columns, rows = crop[0, :, 0], crop[:, 0, 1]
+        # 64 of 100 resized pixels are 96 of the short side's 150.
+        assert abs((columns[-1] - columns[0]) * 64 / 63 - 96) < 1.5
+        assert abs((rows[-1] - rows[0]) * 64 / 63 - 96) < 1.5
+        places.append((columns[0], rows[0]))
+    lowest, highest = np.min(places, axis=0), np.max(places, axis=0)
+    assert (lowest < 4).all()
+    assert (highest > [200 - 96 - 4, 150 - 96 - 4]).all()
+    assert (highest < [200 - 96 + 2, 150 - 96 + 2]).all()
+
+
 def test_no_flip_means_none():
     data = coordinates(80, 60)
     for seed in range(20):
@@ -170,7 +186,12 @@ def test_extreme_shapes_give_a_picture(size):
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [((0,), "image_size"), ((8, 0.0), "min_area"), ((8, 1.5), "min_area")],
+    [
+        ((0,), "image_size"),
+        ((8, 0.0), "min_area"),
+        ((8, 1.5), "min_area"),
+        ((8, 0.16, True, 7), "short_side"),
+    ],
 )
 def test_senseless_augmentation_is_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
