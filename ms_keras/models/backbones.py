@@ -10,13 +10,17 @@ from pathlib import Path
 import tensorflow as tf
 
 from ms_keras.models.applications import application_names, find_application
+from ms_keras.models.bn_inception import HOW_TO_GET_WEIGHTS, bn_inception
 from ms_keras.models.small_conv import small_conv
 from ms_keras.models.weights import load_backbone_weights
 
 # Name, mode of the preprocessing, and a function from the image size to the network.
 _OWN: dict[str, tuple[str, Callable[[int], tf.keras.Model]]] = {
+    "bn_inception": ("bn_inception", bn_inception),
     "small_conv": ("tf", small_conv),
 }
+# Where the ImageNet weights are of those that have some.
+_IMAGENET = {"bn_inception": HOW_TO_GET_WEIGHTS}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,8 +59,8 @@ def find_backbone(name: str) -> Backbone:
     if application is None:
         raise ValueError(
             f"Unknown backbone {name!r}; {_suggestion(name)}. A backbone is "
-            "'small_conv' or a network of tf.keras.applications in snake_case; "
-            "MobileNets take a width as suffix, 'mobilenet_v2_0.35'."
+            "'bn_inception', 'small_conv' or a network of tf.keras.applications in "
+            "snake_case; MobileNets take a width as suffix, 'mobilenet_v2_0.35'."
         )
     return Backbone(*application)
 
@@ -66,16 +70,25 @@ def _own_backbone(name: str) -> Backbone:
 
     def build(image_size: int, weights: str | Path | None) -> tf.keras.Model:
         if weights == "imagenet":
-            raise ValueError(
-                f"Backbone {name!r} has no ImageNet weights; got weights='imagenet'. "
-                "Pass weights='none' to train from scratch, or a weights file."
-            )
+            raise ValueError(_no_download(name))
         network = build_network(image_size)
         if isinstance(weights, Path):
             load_backbone_weights(network, weights, name)
         return network
 
     return Backbone(preprocessing, build)
+
+
+def _no_download(name: str) -> str:
+    if name in _IMAGENET:
+        return (
+            f"The ImageNet weights of backbone {name!r} cannot be fetched by "
+            f"weights='imagenet'. {_IMAGENET[name]}"
+        )
+    return (
+        f"Backbone {name!r} has no ImageNet weights; got weights='imagenet'. Pass "
+        "weights='none' to train from scratch, or a weights file."
+    )
 
 
 def _suggestion(name: str) -> str:

@@ -24,7 +24,8 @@ def define_flags(flag_values: flags.FlagValues) -> None:
         "backbone",
         "mobilenet_v2",
         "A network of tf.keras.applications in snake_case, MobileNets with their width "
-        "as suffix (mobilenet_v2_0.35), or small_conv for small drawings.",
+        "as suffix (mobilenet_v2_0.35); bn_inception, the paper's; or small_conv for "
+        "small drawings.",
         flag_values=flag_values,
     )
     flags.DEFINE_integer(
@@ -52,8 +53,8 @@ def define_flags(flag_values: flags.FlagValues) -> None:
     flags.DEFINE_string(
         "weights",
         "imagenet",
-        "imagenet, none, or a file: a backbone's .h5, or a tower's .weights.h5 or "
-        ".keras.",
+        "imagenet, none, or a file: a backbone's .h5, a converted one's .weights.h5, "
+        "or a tower's .weights.h5 or .keras.",
         flag_values=flag_values,
     )
     flags.DEFINE_enum(

@@ -11,6 +11,7 @@ import tensorflow as tf
 _MODES: dict[str, tuple[bool, tuple[float, ...], tuple[float, ...]]] = {
     "tf": (False, (127.5,) * 3, (127.5,) * 3),
     "caffe": (True, (103.939, 116.779, 123.68), (1.0,) * 3),
+    "bn_inception": (True, (104.0, 117.0, 128.0), (1.0,) * 3),
     "torch": (
         False,
         (0.485 * 255, 0.456 * 255, 0.406 * 255),
@@ -28,9 +29,10 @@ class Preprocessing(tf.keras.layers.Layer):
 
     Args:
         mode: `"tf"` scales to -1..1; `"caffe"` turns to BGR and subtracts ImageNet's
-            mean colour; `"torch"` scales to 0..1 and standardises by ImageNet's mean
-            and deviation; `"none"` leaves pixels as they are, for backbones that
-            bring their own preprocessing.
+            mean colour; `"bn_inception"` likewise, with the means of its own training;
+            `"torch"` scales to 0..1 and standardises by ImageNet's mean and deviation;
+            `"none"` leaves pixels as they are, for backbones that bring their own
+            preprocessing.
 
     Call arguments:
         images: `[batch, height, width, 3]` RGB, 0-255.

@@ -32,13 +32,15 @@ def build_tower(
     Args:
         backbone: A network of `tf.keras.applications` in snake_case (`resnet50`,
             `efficientnet_b0`), MobileNets with their width as suffix
-            (`mobilenet_v2_0.35`), or `small_conv`, which trains from scratch on small
-            drawings. Defaults to `"mobilenet_v2"`.
+            (`mobilenet_v2_0.35`); `bn_inception`, the paper's, for image sizes 32k-1
+            to 32k+6; or `small_conv`, which trains from scratch on small drawings.
+            Defaults to `"mobilenet_v2"`.
         embedding_dim: Length of an embedding. Defaults to `512`.
         image_size: Height and width of the images, in pixels. Defaults to `224`.
         weights: `"imagenet"` (downloaded by Keras, or found in its cache); the path of
-            a backbone's `.h5` file or of a whole tower's `.weights.h5` or `.keras`
-            file; `"none"` or `None` for random ones. Defaults to `"imagenet"`.
+            a backbone's `.h5` file, of what `convert_bn_inception` wrote, or of a whole
+            tower's `.weights.h5` or `.keras` file; `"none"` or `None` for random ones.
+            Defaults to `"imagenet"`.
         pooling: How feature maps become one row: their spatial mean `"avg"`, maximum
             `"max"`, or the sum of both, `"avg_max"` or `"avg+max"`. Defaults to
             `"avg"`.
