@@ -24,7 +24,7 @@ test: $(TEST)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4
 
 $(BASE): requirements.txt pyproject.toml
 	@case "$(VERSION)" in 3.10|3.11|3.12|3.13) ;; *) \

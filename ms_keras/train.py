@@ -158,7 +158,9 @@ def training_data(
     return training_dataset(
         protocol.train,
         data_flags.sampler_from_flags(protocol, FLAGS.seed),
-        data_flags.augmentation_from_flags(FLAGS.image_size),
+        data_flags.augmentation_from_flags(
+            FLAGS.image_size, model_flags.short_side_from_flags()
+        ),
         seed=FLAGS.seed,
         first_step=first_step,
         unreadable=unreadable,

@@ -4,27 +4,39 @@ from __future__ import annotations
 
 from absl import flags
 
+from ms_keras.data.benchmarks import benchmark_protocol
 from ms_keras.data.image_folder import image_folder
 from ms_keras.data.image_list import image_list
 from ms_keras.data.images import Augmentation
 from ms_keras.data.pipeline import UnreadableImages
 from ms_keras.data.protocol import Protocol
+from ms_keras.data.published import PUBLISHED
 from ms_keras.data.sampler import PKSampler
 from ms_keras.data.tfds_source import tfds_protocol
 
 FLAGS = flags.FLAGS
+_SPLIT_FLAGS = (
+    "test_classes",
+    "train_list",
+    "test_list",
+    "gallery_list",
+    "train_split",
+    "test_split",
+)
 
 flags.DEFINE_string(
     "dataset",
     "glyphs",
     "glyphs (built in), image_folder (a sub-folder per class), image_list (files of "
-    "lines `path label`), or any TensorFlow data set with an image and a label.",
+    "lines `path label`), any TensorFlow data set with an image and a label, or a "
+    "published benchmark with its own split and K: cub200, cars196, sop, inshop.",
 )
 flags.DEFINE_string(
     "data_dir",
     "",
     "Folder of the images; for TensorFlow data sets, where they are kept (empty: "
-    "TFDS's own default).",
+    "TFDS's own default); for benchmarks, the folder of the official archive, "
+    "unpacked, or else that of TFDS.",
 )
 flags.DEFINE_string(
     "test_classes",
@@ -44,13 +56,25 @@ flags.DEFINE_string(
 )
 flags.DEFINE_string("train_split", "train", "TensorFlow data set: split to train on.")
 flags.DEFINE_string("test_split", "test", "TensorFlow data set: split to test on.")
-flags.DEFINE_list("ks", ["1", "2", "4", "8"], "The K of Recall@K.")
+flags.DEFINE_list(
+    "ks",
+    ["1", "2", "4", "8"],
+    "The K of Recall@K. Unless given, benchmarks have those of the papers.",
+)
 flags.DEFINE_integer("classes_per_batch", 16, "P: classes in a batch.", lower_bound=2)
 flags.DEFINE_integer(
     "images_per_class", 5, "K: images of each class in a batch.", lower_bound=2
 )
 flags.DEFINE_float(
     "min_area", 0.16, "Least share of an image that a training crop covers."
+)
+flags.DEFINE_enum(
+    "preprocessing",
+    "published_code",
+    ["published_code", "paper_text"],
+    "How training crops. The paper's code, like most, cuts random areas and ratios and "
+    "resizes them; its text says plain random crops: squares of --image_size from "
+    "images resized to --short_side.",
 )
 flags.DEFINE_bool("flip", True, "Whether training mirrors half of the images.")
 flags.DEFINE_bool(
@@ -66,6 +90,8 @@ def protocol_from_flags() -> Protocol:
     Raises:
         ValueError: If the data set is unknown or missing, or flags do not fit it.
     """
+    if FLAGS.dataset in PUBLISHED:
+        return _benchmark_from_flags()
     ks = ks_from_flags()
     if FLAGS.train_list and FLAGS.dataset == FLAGS["dataset"].default:
         raise ValueError(
@@ -91,6 +117,28 @@ def protocol_from_flags() -> Protocol:
         FLAGS.test_classes,
         ks,
     )
+
+
+def _benchmark_from_flags() -> Protocol:
+    """Returns the published protocol, which other flags cannot change but for K."""
+    published = PUBLISHED[FLAGS.dataset]
+    others = [
+        f"--{name}={FLAGS[name].value}"
+        for name in _SPLIT_FLAGS
+        if FLAGS[name].value != FLAGS[name].default
+    ]
+    if published.test_classes:  # its own split may be spelt out
+        others = [o for o in others if o != f"--test_classes={published.test_classes}"]
+    if others:
+        raise ValueError(
+            f"--dataset={FLAGS.dataset} has a published split of its own; got "
+            f"{' '.join(others)}. Drop that, or read the images by --dataset="
+            "image_folder, image_list or their TensorFlow data set's full name, such "
+            "as cars196:2.*.*."
+        )
+    if FLAGS["ks"].using_default_value:  # as a value, it is noted among a run's flags
+        FLAGS["ks"].value = [str(k) for k in published.ks]
+    return benchmark_protocol(FLAGS.dataset, FLAGS.data_dir, ks_from_flags())
 
 
 def ks_from_flags() -> tuple[int, ...]:
@@ -121,13 +169,19 @@ def sampler_from_flags(protocol: Protocol, seed: int) -> PKSampler:
     )
 
 
-def augmentation_from_flags(image_size: int) -> Augmentation:
+def augmentation_from_flags(image_size: int, short_side: int) -> Augmentation:
     """Returns the augmentation that the flags describe.
+
+    Args:
+        image_size: Height and width that the tower sees, in pixels.
+        short_side: What plain crops are cut from.
 
     Raises:
         ValueError: If the least area is not a share.
     """
-    return Augmentation(image_size, FLAGS.min_area, FLAGS.flip)
+    if FLAGS.preprocessing == "published_code":
+        return Augmentation(image_size, FLAGS.min_area, FLAGS.flip)
+    return Augmentation(image_size, flip=FLAGS.flip, short_side=short_side)
 
 
 def unreadable_from_flags() -> UnreadableImages:

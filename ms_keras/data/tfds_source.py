@@ -11,9 +11,10 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 from absl import logging
 
-from ms_keras.data import glyphs  # noqa: F401 (registers the builder)
+from ms_keras.data import glyphs, inshop  # noqa: F401 (registers the builders)
 from ms_keras.data.class_split import choose_test_classes
 from ms_keras.data.protocol import ImageSet, Protocol
+from ms_keras.data.published import PUBLISHED
 from ms_keras.data.python_calls import called_from_threads
 
 _FORMAT = "array_record"  # what TFDS reads at random
@@ -26,6 +27,7 @@ def tfds_protocol(
     test_split: str,
     test_classes: str,
     ks: tuple[int, ...],
+    gallery_split: str = "",
 ) -> Protocol:
     """Prepares a TFDS data set, if it is not yet, and returns its protocol.
 
@@ -39,6 +41,7 @@ def tfds_protocol(
         test_classes: If not empty, both splits, which may be the same, are pooled and
             divided by class (see `choose_test_classes`).
         ks: The K of Recall@K to report.
+        gallery_split: Split to search in. Defaults to none: among the test images.
 
     Raises:
         ValueError: If TFDS does not know the name, the data set was prepared without
@@ -54,7 +57,8 @@ def tfds_protocol(
         pooled = train if train_split == test_split else _joined(train, test)
         chosen = choose_test_classes(pooled.class_names, test_classes)
         train, test = (_subset(pooled, side) for side in (~chosen, chosen))
-    return Protocol(builder.info.name, train, test, None, ks)
+    gallery = _split(builder, gallery_split, image, label) if gallery_split else None
+    return Protocol(builder.info.name, train, test, gallery, ks)
 
 
 def _prepared(name: str, data_dir: str) -> Any:
@@ -86,12 +90,12 @@ def _builder(name: str, data_dir: str) -> Any:
         known = tfds.list_builders()
         if name.split("/")[0].split(":")[0] in known:
             raise  # TFDS tells what is wrong with its configuration or version
-        names = ["image_folder", "image_list", *known]
+        names = ["image_folder", "image_list", *PUBLISHED, *known]
         close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
         hint = f" Close: {', '.join(close)}." if close else ""
         raise ValueError(
-            f"--dataset={name}: expected image_folder, image_list, glyphs or the name "
-            f"of a TensorFlow data set.{hint}"
+            f"--dataset={name}: expected image_folder, image_list, glyphs or another "
+            f"TensorFlow data set, or one of {', '.join(PUBLISHED)}.{hint}"
         ) from None
 
 

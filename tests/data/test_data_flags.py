@@ -4,6 +4,7 @@ import pytest
 from absl.testing import flagsaver
 
 from ms_keras.data import flags
+from ms_keras.data.images import Augmentation
 
 
 @pytest.fixture(autouse=True)
@@ -47,10 +48,16 @@ def test_sampler_augmentation_and_unreadable_images_follow_the_flags(folder):
         skip_unreadable=True,
     ):
         sampler = flags.sampler_from_flags(flags.protocol_from_flags(), seed=0)
-        augmentation = flags.augmentation_from_flags(image_size=20)
+        augmentation = flags.augmentation_from_flags(image_size=20, short_side=24)
         assert flags.unreadable_from_flags().skip
     assert sampler.batch(0).shape == (6,)
     assert (augmentation.min_area, augmentation.flip) == (0.3, False)
+
+
+def test_crops_as_the_paper_s_text_says_are_plain():
+    with flagsaver.flagsaver(preprocessing="paper_text", flip=False):
+        plain = flags.augmentation_from_flags(image_size=20, short_side=24)
+    assert plain == Augmentation(20, flip=False, short_side=24)
 
 
 @pytest.mark.parametrize(
@@ -87,4 +94,4 @@ def test_a_least_area_that_is_no_share_is_refused(min_area):
         flagsaver.flagsaver(min_area=min_area),
         pytest.raises(ValueError, match=message),
     ):
-        flags.augmentation_from_flags(image_size=20)
+        flags.augmentation_from_flags(image_size=20, short_side=24)
