@@ -43,7 +43,7 @@ def _compiled(
 ) -> Callable[[tf.Tensor], tf.Tensor]:
     """Returns a function of references `[rows, pairs, 1 + pairs]`, traced once."""
     anchor = np.eye(1, 1 + pairs)
-    label = np.zeros(1, np.int64)
+    label: np.ndarray = np.zeros(1, np.int64)
     labels = np.maximum(np.arange(pairs) - positives + 1, 0)
 
     @tf.function(autograph=False)

@@ -59,7 +59,7 @@ def similarity_counts(arrays: SavedArrays) -> PairCounts:
     """
     others, labels = references(arrays)
     columns = np.arange(len(labels))
-    counts = np.zeros((2, len(EDGES) - 1), np.int64)
+    counts: np.ndarray = np.zeros((2, len(EDGES) - 1), np.int64)
     for block in blocks(len(arrays.labels), len(labels), _BLOCK_ENTRIES):
         similarities = arrays.embeddings[block] @ others.T
         similarities = np.clip(similarities, -1, 1)  # rounding goes past them

@@ -36,7 +36,7 @@ def generated_protocol(
 
 
 def _image_set(classes: int, images_per_class: int, seed: int) -> ImageSet:
-    labels = np.repeat(np.arange(classes), images_per_class)
+    labels: np.ndarray = np.repeat(np.arange(classes), images_per_class)
     class_of = tf.constant(labels, tf.int64)
 
     def read(index: tf.Tensor) -> tf.Tensor:
