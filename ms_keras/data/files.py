@@ -31,6 +31,22 @@ def file_set(
     )
 
 
+def missing_files(paths: Sequence[str]) -> list[str]:
+    """Returns the paths at which there is no file, listing each folder once.
+
+    Lists of images can be long, and asking for each file takes its time.
+    """
+    present = {
+        parent: set(os.listdir(parent)) if os.path.isdir(parent) else set()
+        for parent in {os.path.dirname(path) for path in paths}
+    }
+    return [
+        path
+        for path in paths
+        if os.path.basename(path) not in present[os.path.dirname(path)]
+    ]
+
+
 def split_by_class(
     paths: Sequence[str], labels: np.ndarray, names: Sequence[str], test: np.ndarray
 ) -> tuple[ImageSet, ImageSet]:

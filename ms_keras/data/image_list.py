@@ -8,7 +8,7 @@ import pathlib
 import numpy as np
 
 from ms_keras.data.class_split import choose_test_classes
-from ms_keras.data.files import file_set, folder, split_by_class
+from ms_keras.data.files import file_set, folder, missing_files, split_by_class
 from ms_keras.data.protocol import Protocol
 
 Lines = list[tuple[str, str]]
@@ -101,16 +101,8 @@ def _parsed(line: str, where: str) -> tuple[str, str]:
 
 
 def _check_files(paths: list[str], where: str) -> None:
-    """Refuses missing files, listing each folder once: lists can be long."""
-    present = {
-        parent: set(os.listdir(parent)) if os.path.isdir(parent) else set()
-        for parent in {os.path.dirname(path) for path in paths}
-    }
-    missing = [
-        path
-        for path in paths
-        if os.path.basename(path) not in present[os.path.dirname(path)]
-    ]
+    """Refuses a list of which files are missing."""
+    missing = missing_files(paths)
     if missing:
         raise ValueError(
             f"{where}: {len(missing)} of {len(paths)} images do not exist, first "

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import pathlib
 from collections.abc import Sequence
 
 import numpy as np
 
-from ms_keras.data.files import file_set
+from ms_keras.data.files import file_set, missing_files
 from ms_keras.data.protocol import ImageSet, Protocol
 
 Images = list[tuple[str, str]]  # the path of each, and the name of its class
@@ -66,22 +65,14 @@ def lists_protocol(name: str, lists: Lists, ks: tuple[int, ...]) -> Protocol:
 
 
 def check_files(lists: Lists) -> None:
-    """Refuses lists of images that are not there, reading each folder once.
+    """Refuses lists of images that are not there.
 
     Raises:
         ValueError: If images are missing; names the first.
     """
     images = lists.train + lists.test + (lists.gallery or [])
     paths = [path for path, _ in images]
-    present = {
-        parent: set(os.listdir(parent)) if os.path.isdir(parent) else set()
-        for parent in {os.path.dirname(path) for path in paths}
-    }
-    missing = [
-        path
-        for path in paths
-        if os.path.basename(path) not in present[os.path.dirname(path)]
-    ]
+    missing = missing_files(paths)
     if missing:
         raise ValueError(
             f"{len(missing)} of the {len(paths)} images listed do not exist, first "

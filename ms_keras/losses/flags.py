@@ -12,12 +12,16 @@ from ms_keras.losses.addons import ADDONS_LOSSES, AddonsLoss
 from ms_keras.losses.distance_weighted import DistanceWeightedMining
 from ms_keras.losses.family import LOSSES
 from ms_keras.losses.mining import MultiSimilarityMining, NoMining
-from ms_keras.losses.multi_similarity import MultiSimilarityWeighting
 from ms_keras.losses.pair_loss import PairLoss
 from ms_keras.losses.recipe import Mining, PairMining
 
 FLAGS = flags.FLAGS
 ADDONS = "tfa:"
+MININGS: dict[str, Callable[[], Mining | PairMining]] = {
+    "none": NoMining,
+    "multi_similarity": MultiSimilarityMining,
+    "distance_weighted": DistanceWeightedMining,
+}
 PARAMETERS = ("alpha", "beta", "lambda_", "margin", "scale", "bins", "selection")
 
 flags.DEFINE_string(
@@ -29,7 +33,7 @@ flags.DEFINE_string(
 flags.DEFINE_enum(
     "mining",
     None,
-    ["none", "multi_similarity", "distance_weighted"],
+    list(MININGS),
     "Which pairs count. Unset: multi_similarity for the loss of that name, else none.",
 )
 flags.DEFINE_float("epsilon", None, "Margin of multi_similarity mining. Unset: 0.1.")
@@ -59,36 +63,22 @@ def loss_from_flags() -> PairLoss | AddonsLoss:
             f"{', '.join(ADDONS_LOSSES)}; got {FLAGS.loss}."
         )
     loss = LOSSES[FLAGS.loss]
-    parameters = _fitting(loss, given)
     mining = _mining_from_flags()
-    if FLAGS.loss != "multi_similarity":
-        return loss(mining=mining, **parameters)
-    if mining is None:
-        mining = MultiSimilarityMining()
-    if isinstance(mining, NoMining):
-        return loss(mining=False, **parameters)
-    if isinstance(mining, MultiSimilarityMining):
-        return loss(epsilon=mining.epsilon, **parameters)
-    return PairLoss(MultiSimilarityWeighting(**parameters), mining)
+    chosen = {} if mining is None else {"mining": mining}
+    return loss(**chosen, **_fitting(loss, given))
 
 
 def _mining_from_flags() -> Mining | PairMining | None:
-    chosen = FLAGS.mining or (
-        "multi_similarity" if FLAGS.loss == "multi_similarity" else None
-    )
-    if FLAGS.epsilon is not None and chosen != "multi_similarity":
-        raise ValueError(
-            f"--epsilon={FLAGS.epsilon} is read with --mining=multi_similarity; got "
-            f"--mining={chosen or 'none'}. Set the mining or drop --epsilon."
-        )
-    if chosen == "multi_similarity":
-        epsilon = MultiSimilarityMining.epsilon
-        return MultiSimilarityMining(
-            epsilon if FLAGS.epsilon is None else FLAGS.epsilon
-        )
-    if chosen == "distance_weighted":
-        return DistanceWeightedMining()
-    return NoMining() if chosen else None
+    """Returns the mining that the flags choose; `None` leaves it to the loss."""
+    mined = FLAGS.mining or ("" if FLAGS.loss != "multi_similarity" else FLAGS.loss)
+    if FLAGS.epsilon is not None:
+        if mined != "multi_similarity":
+            raise ValueError(
+                f"--epsilon={FLAGS.epsilon} is read with --mining=multi_similarity; "
+                f"got --mining={mined or 'none'}. Set the mining or drop --epsilon."
+            )
+        return MultiSimilarityMining(FLAGS.epsilon)
+    return None if FLAGS.mining is None else MININGS[FLAGS.mining]()
 
 
 def _refuse_mining_of_addons() -> None:

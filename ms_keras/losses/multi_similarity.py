@@ -10,7 +10,7 @@ import tensorflow as tf
 from ms_keras.losses import engine, masked
 from ms_keras.losses.mining import MultiSimilarityMining, NoMining
 from ms_keras.losses.pair_loss import PairLoss, recipe_of
-from ms_keras.losses.recipe import PairRecipe, Weighting
+from ms_keras.losses.recipe import Mining, PairMining, PairRecipe, Weighting
 
 
 @tf.keras.utils.register_keras_serializable(package="ms_keras")
@@ -96,7 +96,8 @@ class MultiSimilarityLoss(PairLoss):
         lambda_: Similarity around which pairs start to matter. Defaults to `0.5`.
         epsilon: Margin of the mining, in cosine similarity. Defaults to `0.1`.
         mining: Whether to mine pairs. `False` weights all of them, also of anchors that
-            have pairs of one sign only. Defaults to `True`.
+            have pairs of one sign only; another mining takes the place of Eq. 11 and
+            12, and of epsilon. Defaults to `True`.
         reduction: Keras reduction over anchors: `"sum_over_batch_size"`, `"sum"`,
             `"none"`. Defaults to `"sum_over_batch_size"`.
         name: Name of the loss. Defaults to `"multi_similarity_loss"`.
@@ -123,7 +124,7 @@ class MultiSimilarityLoss(PairLoss):
         beta: float = 40.0,
         lambda_: float = 0.5,
         epsilon: float = 0.1,
-        mining: bool = True,
+        mining: bool | Mining | PairMining = True,
         reduction: str | None = "sum_over_batch_size",
         name: str = "multi_similarity_loss",
     ) -> None:
@@ -133,8 +134,12 @@ class MultiSimilarityLoss(PairLoss):
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments as plain JSON types."""
-        mining = isinstance(self.recipe.mining, MultiSimilarityMining)
-        return {**super().get_config(), "epsilon": self._epsilon, "mining": mining}
+        config = {**super().get_config(), "epsilon": self._epsilon}
+        if isinstance(self.recipe.mining, NoMining):
+            config["mining"] = False
+        elif self.recipe.mining == MultiSimilarityMining(self._epsilon):
+            config["mining"] = True
+        return config
 
 
 def multi_similarity_loss(
@@ -147,7 +152,7 @@ def multi_similarity_loss(
     beta: float = 40.0,
     lambda_: float = 0.5,
     epsilon: float = 0.1,
-    mining: bool = True,
+    mining: bool | Mining | PairMining = True,
 ) -> tf.Tensor:
     """Returns the Multi-Similarity loss of every anchor.
 
@@ -175,8 +180,13 @@ def multi_similarity_loss(
 
 
 def _recipe(
-    alpha: float, beta: float, lambda_: float, epsilon: float, mining: bool
+    alpha: float,
+    beta: float,
+    lambda_: float,
+    epsilon: float,
+    mining: bool | Mining | PairMining,
 ) -> PairRecipe:
-    mined = MultiSimilarityMining(epsilon)  # also checks an epsilon that is not used
-    weighting = MultiSimilarityWeighting(alpha, beta, lambda_)
-    return recipe_of(weighting, mined if mining else NoMining())
+    own = MultiSimilarityMining(epsilon)  # also checks an epsilon that is not used
+    if isinstance(mining, bool):
+        mining = own if mining else NoMining()
+    return recipe_of(MultiSimilarityWeighting(alpha, beta, lambda_), mining)

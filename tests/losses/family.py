@@ -62,12 +62,16 @@ BY_FORMULA = {
 # Those that are not a formula per anchor.
 OTHERS = {
     "histogram": (HistogramLoss, {}),
+    "ms_distance_weighted": (
+        MultiSimilarityLoss,
+        {"mining": DistanceWeightedMining()},
+    ),
     "margin_distance_weighted": (MarginLoss, {"mining": DistanceWeightedMining()}),
 }
 ALL = [*BY_FORMULA, *OTHERS]
 # A draw of pairs hangs on the last bit of the similarities, which compilers and devices
 # round differently: only these give the same numbers in whatever way they are computed.
-EXACT = [name for name in ALL if name != "margin_distance_weighted"]
+EXACT = [name for name in ALL if "distance_weighted" not in name]
 
 
 def make(name, /, **arguments):
@@ -76,17 +80,17 @@ def make(name, /, **arguments):
     return loss(**parameters, **arguments)
 
 
-def unit_rows(rng, rows, dim):
-    values = rng.normal(size=(rows, dim))
-    return values / np.linalg.norm(values, axis=1, keepdims=True)
-
-
 def masks(labels, reference_labels=None):
     """Returns which pairs are positive and which negative."""
     others = labels if reference_labels is None else reference_labels
     same = np.equal.outer(labels, others)
     itself = np.eye(len(labels), dtype=bool) if reference_labels is None else False
     return same & ~itself, ~same
+
+
+def tangent(gradient, rows):
+    """Returns the part of a gradient along the sphere of unit rows."""
+    return gradient - np.sum(gradient * rows, axis=1, keepdims=True) * rows
 
 
 def rows_of(name, S, positive, negative, m=np):

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from family import make, unit_rows
+from family import make
+from naive import unit_rows
 
 from ms_keras.losses import DistanceWeightedMining
 
