@@ -71,6 +71,13 @@ def define_flags(flag_values: flags.FlagValues) -> None:
         "gamma and beta train.",
         flag_values=flag_values,
     )
+    flags.DEFINE_string(
+        "freeze_until",
+        "",
+        "A layer of the backbone; it and all layers below it do not train, which saves "
+        "much of a step's time. Empty: all layers train.",
+        flag_values=flag_values,
+    )
 
 
 define_flags(flags.FLAGS)
@@ -95,6 +102,7 @@ def tower_from_flags(
         "weights": flag_values.weights,
         "pooling": flag_values.pooling,
         "freeze_batch_norm": flag_values.freeze_batch_norm,
+        "freeze_until": flag_values.freeze_until,
     }
     return build_tower(**{**arguments, **overrides})
 

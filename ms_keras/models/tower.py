@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 
 import tensorflow as tf
@@ -23,6 +24,7 @@ def build_tower(
     weights: str | os.PathLike[str] | None = "imagenet",
     pooling: str = "avg",
     freeze_batch_norm: bool = True,
+    freeze_until: str = "",
 ) -> tf.keras.Model:
     """Builds a network from images to unit-norm embeddings.
 
@@ -33,7 +35,8 @@ def build_tower(
         backbone: A network of `tf.keras.applications` in snake_case (`resnet50`,
             `efficientnet_b0`), MobileNets with their width as suffix
             (`mobilenet_v2_0.35`); `bn_inception`, the paper's, for image sizes 32k-1
-            to 32k+6; or `small_conv`, which trains from scratch on small drawings.
+            to 32k+6; `resnet50_torch`, torchvision's, which Keras's `resnet50` is not;
+            or `small_conv`, which trains from scratch on small drawings.
             Defaults to `"mobilenet_v2"`.
         embedding_dim: Length of an embedding. Defaults to `512`.
         image_size: Height and width of the images, in pixels. Defaults to `224`.
@@ -50,15 +53,19 @@ def build_tower(
             its dropout and stochastic depth, if any, are off too. Pass `False` to
             train such a backbone from random weights. Backbones without batch norm
             are not affected. Defaults to `True`.
+        freeze_until: A layer of the backbone, such as `"block_2_add"`; it and all
+            layers below it do not train. The lowest layers have the largest maps, so
+            that a training step without their gradients may take half the time.
+            Defaults to `""`, all layers train.
 
     Returns:
         A model from `[batch, image_size, image_size, 3]` float32 RGB of 0-255 to
         `[batch, embedding_dim]` float32 rows of norm 1.
 
     Raises:
-        ValueError: If the backbone or the pooling is unknown, a size is not positive or
-            too small for the backbone, or the weights are missing or belong to another
-            network.
+        ValueError: If the backbone, its layer or the pooling is unknown, a size is not
+            positive or too small for the backbone, or the weights are missing or belong
+            to another network.
 
     Example:
     ```python
@@ -70,6 +77,8 @@ def build_tower(
     _check_positive(embedding_dim=embedding_dim, image_size=image_size)
     backbone_weights, tower_weights = weights_sources(weights)
     network = recipe.build(image_size, backbone_weights)
+    if freeze_until:
+        _freeze(network, freeze_until)
 
     images = tf.keras.Input((image_size, image_size, 3), dtype="float32", name="images")
     pixels = Preprocessing(recipe.preprocessing, name="preprocessing")(images)
@@ -102,6 +111,20 @@ def features_of(tower: tf.keras.Model) -> tf.keras.Model:
         )
     features = tower.get_layer(_FEATURES).output
     return tf.keras.Model(tower.input, features, name=_FEATURES)
+
+
+def _freeze(network: tf.keras.Model, until: str) -> None:
+    """Makes a layer and all that it is computed from untrainable."""
+    names = [layer.name for layer in network.layers]
+    if until not in names:
+        similar = difflib.get_close_matches(until, names, n=3) or names
+        raise ValueError(
+            f"freeze_until must name a layer of backbone {network.name!r}; got "
+            f"{until!r}. Similar ones: {', '.join(similar)}."
+        )
+    lower = tf.keras.Model(network.input, network.get_layer(until).output)
+    for layer in lower.layers:
+        layer.trainable = False
 
 
 def _embedding(dim: int) -> tf.keras.layers.Layer:

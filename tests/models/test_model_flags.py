@@ -32,15 +32,17 @@ def test_every_flag_reaches_the_tower():
     assert "Max" in type(tower.get_layer("features")).__name__
 
 
-def test_freeze_batch_norm_is_read(monkeypatch):
+def test_what_is_frozen_is_read(monkeypatch):
     given = {}
     monkeypatch.setattr(
         "ms_keras.models.flags.build_tower", lambda **k: given.update(k)
     )
-    tower_from_flags(parsed("--nofreeze_batch_norm"))
+    tower_from_flags(parsed("--nofreeze_batch_norm", "--freeze_until=block_2_add"))
     assert given["freeze_batch_norm"] is False
+    assert given["freeze_until"] == "block_2_add"
     tower_from_flags(parsed())
     assert given["freeze_batch_norm"] is True
+    assert given["freeze_until"] == ""
 
 
 def test_overrides_win_over_flags():
