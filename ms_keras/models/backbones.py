@@ -10,17 +10,24 @@ from pathlib import Path
 import tensorflow as tf
 
 from ms_keras.models.applications import application_names, find_application
-from ms_keras.models.bn_inception import HOW_TO_GET_WEIGHTS, bn_inception
+from ms_keras.models.bn_inception import HOW_TO_GET_WEIGHTS as BN_INCEPTION_WEIGHTS
+from ms_keras.models.bn_inception import bn_inception
+from ms_keras.models.resnet50_torch import HOW_TO_GET_WEIGHTS as RESNET50_WEIGHTS
+from ms_keras.models.resnet50_torch import resnet50_torch
 from ms_keras.models.small_conv import small_conv
 from ms_keras.models.weights import load_backbone_weights
 
 # Name, mode of the preprocessing, and a function from the image size to the network.
 _OWN: dict[str, tuple[str, Callable[[int], tf.keras.Model]]] = {
     "bn_inception": ("bn_inception", bn_inception),
+    "resnet50_torch": ("torch", resnet50_torch),
     "small_conv": ("tf", small_conv),
 }
 # Where the ImageNet weights are of those that have some.
-_IMAGENET = {"bn_inception": HOW_TO_GET_WEIGHTS}
+_IMAGENET = {
+    "bn_inception": BN_INCEPTION_WEIGHTS,
+    "resnet50_torch": RESNET50_WEIGHTS,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,8 +66,9 @@ def find_backbone(name: str) -> Backbone:
     if application is None:
         raise ValueError(
             f"Unknown backbone {name!r}; {_suggestion(name)}. A backbone is "
-            "'bn_inception', 'small_conv' or a network of tf.keras.applications in "
-            "snake_case; MobileNets take a width as suffix, 'mobilenet_v2_0.35'."
+            "'bn_inception', 'resnet50_torch', 'small_conv' or a network of "
+            "tf.keras.applications in snake_case; MobileNets take a width as suffix, "
+            "'mobilenet_v2_0.35'."
         )
     return Backbone(*application)
 
