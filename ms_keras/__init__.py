@@ -27,7 +27,7 @@ from ms_keras.losses import (
     triplet_loss,
 )
 from ms_keras.models.tower import build_tower
-from ms_keras.retrieval.exact import recall_at_k
+from ms_keras.retrieval.recall import recall_at_k
 
 __version__ = "0.1.0"
 

@@ -1,17 +1,19 @@
 """Scores a run, an exported tower, or saved embeddings by their Recall@K.
 
-    python -m ms_keras.evaluate --run_dir=runs/quickstart
+    python -m ms_keras.evaluate --run_dir=runs/quickstart --report=page
     python -m ms_keras.evaluate --saved_model=DIR --dataset=image_folder --data_dir=...
-    python -m ms_keras.evaluate --embeddings=FILE.npz
+    python -m ms_keras.evaluate --embeddings=FILE.npz --search=scann
 
 Images are scored beside their raw pixels, a run also beside its tower before training.
-The table goes to stdout; --out keeps the scores as JSON, --picture draws retrievals.
+The table goes to stdout; --out keeps the scores as JSON, --picture draws retrievals,
+--report writes a page to look through all of them.
 """
 
 from __future__ import annotations
 
 import json
 import pathlib
+from collections.abc import Mapping
 from typing import Any
 
 from absl import flags
@@ -19,21 +21,18 @@ from absl import flags
 from ms_keras import program
 from ms_keras.data import flags as data_flags
 from ms_keras.models import flags as model_flags
+from ms_keras.retrieval import flags as retrieval_flags
 from ms_keras.retrieval.embedding import pixel_rows
+from ms_keras.retrieval.page.write import PAGE, write_page
 from ms_keras.retrieval.picture import retrievals_picture
+from ms_keras.retrieval.report import as_json, report_of, table, write_json
 from ms_keras.retrieval.saved_arrays import load_arrays
 from ms_keras.retrieval.saved_tower import load_saved_tower
-from ms_keras.retrieval.scores import (
-    Scores,
-    as_json,
-    score_arrays,
-    score_protocol,
-    table,
-    write_json,
-)
+from ms_keras.retrieval.scores import score_arrays, score_protocol
 
 FLAGS = flags.FLAGS
-ROOMS = (data_flags, model_flags)
+IMAGES = (data_flags, model_flags)  # rooms whose flags say which images, and how
+ROOMS = (*IMAGES, retrieval_flags)
 SOURCES = ("run_dir", "saved_model", "embeddings")
 
 # The training program has a --run_dir too: whoever imports both gets either.
@@ -48,9 +47,9 @@ flags.DEFINE_string(
     "embeddings",
     "",
     "An .npz file with the arrays embeddings and labels; or query_embeddings, "
-    "query_labels, gallery_embeddings and gallery_labels.",
+    "query_labels, gallery_embeddings and gallery_labels. Or a folder of .npy files of "
+    "these names, or .parquet with columns embedding, label and maybe split.",
 )
-flags.DEFINE_enum("search", "exact", ["exact"], "How neighbours are found.")
 flags.DEFINE_string("out", "", "File for the scores as JSON.")
 flags.DEFINE_string("picture", "", "PNG file for queries with what they find.")
 
@@ -63,6 +62,7 @@ def main() -> int:
             "Name one thing to score, with --run_dir, --saved_model or --embeddings; "
             f"got {' and '.join('--' + name for name in given) or 'none of them'}."
         )
+    retrieval_flags.check_flags()
     report = {"embeddings": of_arrays, "saved_model": of_tower, "run_dir": of_run}[
         given[0]
     ]()
@@ -70,24 +70,24 @@ def main() -> int:
     if FLAGS.out:
         write_json(FLAGS.out, report)
     print(table(report))
+    for looked_at in (FLAGS.picture, FLAGS.report and f"{FLAGS.report}/{PAGE}"):
+        if looked_at:
+            print(f"Look at {looked_at}")
     return 0
 
 
 def of_arrays() -> dict[str, Any]:
     """Scores saved embeddings."""
-    if FLAGS.picture:
-        raise ValueError(
-            "--picture needs images, and --embeddings has none. Drop one of the two."
-        )
-    arrays = load_arrays(FLAGS.embeddings)
-    scores = score_arrays(
-        arrays.embeddings,
-        arrays.labels,
-        data_flags.ks_from_flags(),
-        arrays.gallery,
-        arrays.gallery_labels,
-    )
-    return report_of(scores)
+    for name in ("picture", "report"):
+        if FLAGS[name].value:
+            raise ValueError(
+                f"--{name} needs images, and --embeddings has none. Drop one "
+                "of the two."
+            )
+    arrays, ks = load_arrays(FLAGS.embeddings), data_flags.ks_from_flags()
+    if FLAGS.search == "scann":  # for galleries where exact search takes too long
+        return retrieval_flags.scores_by_scann(arrays, ks)
+    return report_of(score_arrays(arrays, ks), arrays, FLAGS.metrics)
 
 
 def of_run() -> dict[str, Any]:
@@ -105,16 +105,22 @@ def of_run() -> dict[str, Any]:
             )
     same_images = not images_are_chosen()
     program.adopt_flags(run / "flags.cfg")
-    report = of_tower(str(run / "saved_model" / "1"))
+    earlier = {}
     if same_images:
-        earlier = json.loads((run / "recall.json").read_text(encoding="utf-8"))
-        baselines = {k: v for k, v in earlier.items() if k.endswith("_recall")}
-        report = {**baselines, **report}
-    return report
+        scores = json.loads((run / "recall.json").read_text(encoding="utf-8"))
+        earlier = {k: v for k, v in scores.items() if k.endswith("_recall")}
+    return of_tower(str(run / "saved_model" / "1"), earlier)
 
 
-def of_tower(directory: str = "") -> dict[str, Any]:
-    """Scores an exported tower beside raw pixels, on the images that the flags name."""
+def of_tower(
+    directory: str = "", baselines: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Scores an exported tower beside raw pixels, on the images that the flags name.
+
+    Args:
+        directory: The tower. Defaults to that of the flag.
+        baselines: Earlier scores of the same images to report too. Defaults to none.
+    """
     model, image_size = load_saved_tower(directory or FLAGS.saved_model)
     if FLAGS["image_size"].present and FLAGS.image_size != image_size:
         raise ValueError(
@@ -132,17 +138,20 @@ def of_tower(directory: str = "") -> dict[str, Any]:
     )
     if FLAGS.picture:
         retrievals_picture(FLAGS.picture, protocol, scored, "trained")
-    pixels = as_json(scored.scores["pixels"].recall)
-    return {
+    arrays = scored.arrays(protocol, "trained")
+    report = {
+        **(baselines or {}),
         "protocol": protocol.name,
-        **report_of(scored.scores["trained"]),
-        "pixels_recall": pixels,
+        **report_of(scored.scores["trained"], arrays, FLAGS.metrics),
+        "pixels_recall": as_json(scored.scores["pixels"].recall),
     }
-
-
-def report_of(scores: Scores) -> dict[str, Any]:
-    """Returns scores in the form of a run's `recall.json`."""
-    return {"recall": as_json(scores.recall), **scores.counts()}
+    by_scann: dict[str, Any] = {}
+    if FLAGS.search == "scann":
+        by_scann = retrieval_flags.scores_by_scann(arrays, protocol.ks)
+    if FLAGS.report:
+        both = {**by_scann, **report}  # the page has the exact scores beside ScaNN's
+        write_page(FLAGS.report, protocol, scored, both)
+    return {**report, **by_scann}
 
 
 def images_are_chosen() -> bool:
@@ -150,7 +159,7 @@ def images_are_chosen() -> bool:
     by_module = FLAGS.flags_by_module_dict()
     return any(
         flag.present and flag.name != "ks"
-        for room in ROOMS
+        for room in IMAGES
         for flag in by_module[room.__name__]
     )
 

@@ -14,6 +14,7 @@ import math
 import shutil
 import sys
 import tempfile
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
@@ -24,6 +25,7 @@ from ms_keras.data import flags as data_flags
 from ms_keras.data.generated import generated_protocol
 from ms_keras.data.pipeline import UnreadableImages, training_dataset
 from ms_keras.data.protocol import Protocol
+from ms_keras.data.sample import sampled_protocol
 from ms_keras.losses import PairLoss, PairStatistics
 from ms_keras.losses import flags as loss_flags
 from ms_keras.models import flags as model_flags
@@ -31,17 +33,14 @@ from ms_keras.models.serving import save_serving_model
 from ms_keras.models.tower import features_of
 from ms_keras.retrieval.embedding import Model, pixel_rows
 from ms_keras.retrieval.picture import retrievals_picture
-from ms_keras.retrieval.scores import (
-    Scored,
-    as_json,
-    score_protocol,
-    table,
-    write_json,
-)
+from ms_keras.retrieval.report import as_json, report_of, table, write_json
+from ms_keras.retrieval.scann_scores import approximate_scores
+from ms_keras.retrieval.scores import Scored, Scores, score_arrays, score_protocol
 from ms_keras.training import flags as training_flags
 from ms_keras.training.checkpoints import Checkpoints
-from ms_keras.training.events import Events
+from ms_keras.training.events import Events, write_picture
 from ms_keras.training.progress import Progress
+from ms_keras.training.projector import write_projector
 from ms_keras.training.recall_callback import RecallCallback
 from ms_keras.training.run_directory import RunDirectory
 from ms_keras.training.steps import StepCounter
@@ -114,6 +113,9 @@ def train(protocol: Protocol) -> int:
 
     scored = score({"trained": tower}, protocol, unreadable)
     retrievals_picture(run.picture, protocol, scored, "trained", seed=FLAGS.seed)
+    write_picture(run.events, run.picture, counter.step)
+    rows = scored.queries.rows["trained"]
+    write_projector(run.events, rows, protocol.test, scored.queries.indices)
     shutil.rmtree(run.saved_model, ignore_errors=True)  # of a start killed since
     save_serving_model(
         tower, run.saved_model, short_side=model_flags.short_side_from_flags()
@@ -121,8 +123,7 @@ def train(protocol: Protocol) -> int:
     best_recall, best_step = checkpoints.best
     report = {
         "protocol": protocol.name,
-        "recall": as_json(scored.scores["trained"].recall),
-        **scored.scores["trained"].counts(),
+        **report_of(scored.scores["trained"], scored.arrays(protocol, "trained")),
         **json.loads(run.baselines.read_text()),
         "best_recall_at_1": best_recall,
         "best_step": best_step,
@@ -168,7 +169,10 @@ def training_data(
 
 
 def score(
-    models: dict[str, Model], protocol: Protocol, unreadable: UnreadableImages
+    models: dict[str, Model],
+    protocol: Protocol,
+    unreadable: UnreadableImages,
+    by: Callable[..., Scores] = score_arrays,
 ) -> Scored:
     """Scores models on the test split, with the flags' preprocessing."""
     return score_protocol(
@@ -177,6 +181,7 @@ def score(
         image_size=FLAGS.image_size,
         short_side=model_flags.short_side_from_flags(),
         unreadable=unreadable,
+        score=by,
     )
 
 
@@ -209,9 +214,13 @@ def fit(
 
     A round, which Keras calls an epoch, ends with a scoring of the test split.
     """
+    tested = protocol
+    if FLAGS.eval_sample:
+        tested = sampled_protocol(protocol, FLAGS.eval_sample, FLAGS.seed)
+    by = {"exact": score_arrays, "scann": approximate_scores}[FLAGS.eval_search]
 
     def recall(model: tf.keras.Model) -> dict[int, float]:
-        return score({"now": model}, protocol, unreadable).scores["now"].recall
+        return score({"now": model}, tested, unreadable, by).scores["now"].recall
 
     batch_size = FLAGS.classes_per_batch * FLAGS.images_per_class
     progress = Progress(counter, batch_size)

@@ -16,7 +16,7 @@ from ms_keras import analyze, train
 from ms_keras.analysis.run_embeddings import embeddings_of_run
 from ms_keras.analysis.style import TITLES
 from ms_keras.losses import LOSSES
-from ms_keras.retrieval.exact import recall_at_k
+from ms_keras.retrieval.recall import recall_at_k
 
 
 def start(*arguments):

@@ -1,4 +1,4 @@
-"""The page on losses tells the truth: its worked example runs as it stands."""
+"""The pages tell the truth: their worked examples run as they stand."""
 
 import pathlib
 import re
@@ -47,3 +47,19 @@ def test_the_page_lists_every_loss_with_its_defaults(page):
         loss = getattr(losses, class_name)
         given = eval(f"dict({defaults})")
         assert loss(**given).get_config() == loss().get_config()
+
+
+def test_the_search_of_the_page_on_retrieval_finds_others_and_is_saved(
+    tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    text = PAGE.with_name("retrieval.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    names = {}
+    exec(example, names)
+    found = names["found"].indices
+    assert found.shape == (1000, 10)
+    assert not (found == np.arange(1000)[:, np.newaxis]).any()
+    loaded = type(names["searcher"]).load("my_index")
+    again = loaded.search(names["embeddings"][:5], 1)
+    np.testing.assert_array_equal(again.indices[:, 0], range(5))

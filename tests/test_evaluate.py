@@ -9,6 +9,8 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from ms_keras.retrieval.recall import recall_at_k
+
 COLOURS = [(220, 30, 30), (30, 200, 60), (40, 60, 220), (200, 190, 40)]
 
 
@@ -104,7 +106,11 @@ def run_dir(tmp_path_factory):
 def test_a_run_is_scored_beside_its_frozen_tower_and_raw_pixels(run_dir, tmp_path):
     out, picture = tmp_path / "made" / "scores.json", tmp_path / "picture.png"
     status, told, errors = evaluate(
-        f"--run_dir={run_dir}", f"--out={out}", f"--picture={picture}"
+        f"--run_dir={run_dir}",
+        f"--out={out}",
+        f"--picture={picture}",
+        f"--report={tmp_path / 'page'}",
+        "--metrics=ranking,clustering",
     )
     assert status == 0, errors
     report = json.loads(out.read_text())
@@ -118,6 +124,14 @@ def test_a_run_is_scored_beside_its_frozen_tower_and_raw_pixels(run_dir, tmp_pat
     assert ["trained", "100.00", "100.00"] in rows
     with Image.open(picture) as image:
         assert image.format == "PNG"
+    metrics = {"precision_at_1", "r_precision", "map_at_r", "nmi", "ami"}
+    assert set(report["metrics"]) == metrics
+    assert report["metrics"]["map_at_r"] == 1.0
+    assert report["intervals"]["recall"]["1"] == [1.0, 1.0]
+    page = (tmp_path / "page" / "index.html").read_text()
+    assert f"Look at {tmp_path / 'page' / 'index.html'}" in told
+    assert "class3" in page
+    assert "12.5" in page  # the frozen tower's
 
 
 def test_other_images_are_not_shown_beside_the_scores_of_the_runs_own(
@@ -161,7 +175,10 @@ def test_saved_embeddings_are_scored(tmp_path):
         f"--embeddings={path}", "--ks=1,4", f"--out={out}", "--search=exact"
     )
     assert status == 0, errors
-    assert json.loads(out.read_text()) == {
+    report = json.loads(out.read_text())
+    intervals = report.pop("intervals")
+    metrics = report.pop("metrics")
+    assert report == {
         "recall": {"1": 0.5, "4": 1.0},
         "num_queries": 3,
         "num_without_positive": 1,
@@ -169,7 +186,36 @@ def test_saved_embeddings_are_scored(tmp_path):
         "num_skipped": 0,
         "search": "exact",
     }
+    # a finds itself; b stands where c's image is, and b's is one of three ties.
+    assert metrics == {"precision_at_1": 0.5, "r_precision": 0.5, "map_at_r": 0.5}
+    assert intervals["recall"] == {"1": [0.0, 1.0], "4": [1.0, 1.0]}
     assert "50.00" in told
+    assert "95 % of test sets: 0.00 to 100.00" in told
+
+
+def test_scann_tells_how_far_off_it_is(tmp_path):
+    pytest.importorskip("scann", reason="ScaNN exists for Linux only")
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(60), 5)
+    rows = rng.normal(size=(60, 8))[labels] + 0.7 * rng.normal(size=(300, 8))
+    path, out = tmp_path / "arrays.npz", tmp_path / "scores.json"
+    np.savez(path, embeddings=rows, labels=labels)
+    arguments = [f"--embeddings={path}", "--search=scann", f"--out={out}"]
+    status, told, errors = evaluate(*arguments, "--exact_queries=50", "--ks=1,4")
+    assert status == 0, errors
+    report = json.loads(out.read_text())
+    assert report["search"] == "scann"
+    assert report["scann"]["num_sample"] == 50
+    assert report["scann"]["overlap"] == 1.0
+    exact = recall_at_k(rows, labels, (1, 4))
+    assert report["recall"] == {str(k): recall for k, recall in exact.items()}
+    assert "microseconds each" in told
+
+    status, told, errors = evaluate(*arguments, "--tune", "--ks=1")
+    assert status == 0, errors
+    tuned = json.loads(out.read_text())["scann"]["tuned"]
+    assert tuned["is_met"]
+    assert len(tuned["trials"]) == told.count("us per query") - 1  # and the choice
 
 
 def test_mistakes_are_told_with_their_mend(tmp_path):
@@ -184,6 +230,11 @@ def test_mistakes_are_told_with_their_mend(tmp_path):
         (nan,): "1 of 2 rows have NaN",
         (nan, "--ks=0"): "--ks must be whole numbers",
         (nan, "--picture=p.png"): "--picture needs images",
+        (nan, "--report=page"): "--report needs images",
+        (nan, "--metrics=f1"): "--metrics must be among ranking,clustering; got f1",
+        (nan, "--reorder=9", "--tune"): "--reorder, --tune says how ScaNN searches",
+        (nan, "--search=scann", "--tune", "--leaves=9"): "would fix. Drop one",
+        (nan, "--search=scann", "--leaves=1"): "leaves must be 2 or more",
         ("--run_dir=none",): "flags.cfg is missing",
         (f"--run_dir={tmp_path}",): "flags.cfg holds flags that do not parse",
         (f"--saved_model={tmp_path}",): "holds no SavedModel",

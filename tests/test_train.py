@@ -15,10 +15,17 @@ from absl.testing import flagsaver
 from PIL import Image
 
 from ms_keras import program, train
+from ms_keras.retrieval.scann_scores import approximate_scores
 from ms_keras.training.steps import StepCounter
 
 REPOSITORY = pathlib.Path(__file__).parents[1]
 CONFIGS = sorted((REPOSITORY / "configs").glob("*.cfg"))
+# Variants change an option or two of a recipe; one network more is tried out.
+RECIPES = [
+    config
+    for config in CONFIGS
+    if "\n--flagfile=" not in config.read_text() or config.stem == "cub200_resnet50"
+]
 
 
 @pytest.fixture(scope="session")
@@ -78,6 +85,8 @@ def test_a_run_leaves_everything_it_is_for(finished):
     assert tf.train.latest_checkpoint(str(finished / "checkpoints" / "best"))
     assert tf.train.latest_checkpoint(str(finished / "checkpoints" / "last"))
     assert embeddings_of(finished).shape == (4, 8)
+    for bounds in report["intervals"]["recall"].values():
+        assert 0 <= bounds[0] <= bounds[1] <= 1
 
 
 def test_tensorboard_gets_loss_pairs_and_recall(finished):
@@ -89,6 +98,28 @@ def test_tensorboard_gets_loss_pairs_and_recall(finished):
                 steps.setdefault(value.tag, []).append(event.step)
     for name in ("loss", "kept_negatives", "val_recall_at_1", "learning_rate"):
         assert steps[f"round/{name}"] == [4, 6]
+    assert steps["retrievals"] == [6]
+    projector = (finished / "events" / "projector_config.pbtxt").read_text()
+    assert "sprite.jpg" in projector
+
+
+def test_scores_on_the_way_may_be_of_some_classes_by_scann(
+    pictures, tmp_path, monkeypatch
+):
+    pytest.importorskip("scann", reason="ScaNN exists for Linux only")
+    seen = []
+
+    def spied(arrays, ks, num_skipped):
+        seen.append(sorted(set(arrays.labels)))
+        return approximate_scores(arrays, ks, num_skipped)
+
+    monkeypatch.setattr(train, "approximate_scores", spied)
+    sampled = ["--eval_sample=10", "--eval_search=scann"]
+    assert start(*arguments(pictures, tmp_path / "run", *sampled)) == 0
+    assert [len(classes) for classes in seen] == [2, 2]  # of 4, six pictures each
+    assert seen[0] == seen[1]
+    report = json.loads((tmp_path / "run" / "recall.json").read_text())
+    assert report["num_queries"] == 24
 
 
 def test_a_finished_run_says_so_and_touches_nothing(pictures, finished, capsys):
@@ -258,7 +289,8 @@ def test_help_lists_the_flags_by_room():
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.name)
-def test_recipes_hold_flags_that_exist_and_fit_together(config):
+def test_recipes_hold_flags_that_exist_and_fit_together(config, monkeypatch):
+    monkeypatch.chdir(REPOSITORY)  # variants name their recipe from there
     with flagsaver.flagsaver():
         flags.FLAGS(["train", f"--flagfile={config}", "--weights=none"])
         tower = train.compiled_tower()
@@ -270,11 +302,12 @@ def test_recipes_hold_flags_that_exist_and_fit_together(config):
     assert config.read_text().startswith("# ")
 
 
-@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.name)
+@pytest.mark.parametrize("config", RECIPES, ids=lambda path: path.name)
 def test_a_dry_run_of_each_recipe_does_all_of_a_run_and_leaves_nothing(
     config, tmp_path, capfd, monkeypatch
 ):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.chdir(REPOSITORY)
     assert start(f"--flagfile={config}", "--dry_run") == 0
     told = capfd.readouterr().out
     searched = 6 if config.name == "inshop.cfg" else 5  # a gallery of its own

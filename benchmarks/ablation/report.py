@@ -15,7 +15,7 @@ from benchmarks.ablation.rows import find_row
 from benchmarks.ablation.runs import FINAL, FROZEN, Run, finished
 from benchmarks.ablation.schedule import chosen_rate, search_runs
 from benchmarks.ablation.settings import Settings
-from ms_keras.retrieval.scores import write_json
+from ms_keras.retrieval.report import write_json
 
 Results = dict[str, Any]
 

@@ -19,7 +19,7 @@ from benchmarks.ablation.settings import Settings
 from benchmarks.ablation.split_tower import SplitTower, tower_to_split
 from ms_keras import recall_at_k
 from ms_keras.data.sampler import PKSampler
-from ms_keras.retrieval.scores import as_json, write_json
+from ms_keras.retrieval.report import as_json, write_json
 from ms_keras.training.optimizers import build_optimizer
 from ms_keras.training.schedules import build_schedule
 

@@ -10,7 +10,7 @@ from typing import Any
 import tensorflow as tf
 
 from benchmarks.ablation.rows import ROWS, find_row
-from ms_keras.retrieval.scores import write_json
+from ms_keras.retrieval.report import write_json
 
 
 @dataclasses.dataclass(frozen=True)

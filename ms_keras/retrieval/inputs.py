@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from numbers import Integral
 
 import numpy as np
 
-_BLOCK_ENTRIES = 1 << 22  # of an array copied to float64 at a time: 32 MB
+from ms_keras.retrieval.mapped_arrays import array_on_disk, is_mapped
+
+_BLOCK_ENTRIES = 1 << 19  # of an array copied to float64 at a time: 4 MB
+# Norms this close to 1 are 1. Rows that NumPy or TensorFlow had normalised in float32
+# were off by up to 1.6e-7; with more, rows of one direction might not tie in Recall@K.
+_UNIT = 2 * float(np.finfo(np.float32).eps)
 _NUMBERS = "numbers"
 _KINDS = {"b": _NUMBERS, "i": _NUMBERS, "u": _NUMBERS, "U": "strings", "S": "bytes"}
 
@@ -17,6 +23,10 @@ def unit_rows(rows: np.ndarray, what: str) -> np.ndarray:
     Each is scaled by its largest entry in float64 before it is squared, so that nothing
     overflows or vanishes, and rounded to float32 last: equal rows stay equal.
 
+    Rows that are mapped from a file, or views of such, take no memory beside a block of
+    them. If they are float32 and of norm 1 already, they are not copied: the result is
+    a read-only view. If not, it is mapped from an unnamed file in the temporary folder.
+
     Args:
         rows: `[n, dim]` numbers of any precision.
         what: The argument's name in error messages.
@@ -26,27 +36,23 @@ def unit_rows(rows: np.ndarray, what: str) -> np.ndarray:
 
     Raises:
         ValueError: If the array is empty, has another rank, no numbers, or NaN or
-            infinite entries.
+            infinite entries; or if the temporary folder has no room.
     """
     rows = _as_numbers(rows, what)
     if rows.ndim != 2 or not rows.size:
         raise ValueError(
             f"{what} must be a non-empty [n, dim] array; got shape {rows.shape}."
         )
-    units = np.empty(rows.shape, np.float32)
-    broken: list[int] = []
-    for block in blocks(len(rows), rows.shape[1], _BLOCK_ENTRIES):
-        exact: np.ndarray = rows[block].astype(np.float64)
-        finite = np.isfinite(exact).all(axis=1)
-        broken.extend(block.start + np.flatnonzero(~finite))
-        if not broken:
-            units[block] = _divided(exact)
-    if broken:
-        raise ValueError(
-            f"{what} must be finite; {len(broken)} of {len(rows)} rows have NaN or "
-            f"infinite entries, first row {broken[0]}. Did training diverge, or half "
-            "precision overflow?"
-        )
+    if not is_mapped(rows):
+        units = np.empty(rows.shape, np.float32)
+    elif rows.dtype == np.float32 and _are_units(rows, what):
+        rows = rows.view()
+        rows.flags.writeable = False
+        return rows
+    else:
+        units = array_on_disk(rows.shape, np.float32)
+    for block, exact in _finite_blocks(rows, what):
+        units[block] = _divided(exact)
     return units
 
 
@@ -88,6 +94,40 @@ def check_count(rows: np.ndarray, labels: np.ndarray, what: str) -> None:
         )
 
 
+def check_dims(queries: np.ndarray, gallery: np.ndarray, what: str) -> None:
+    """Raises ValueError unless queries, called `what`, and gallery have one dim."""
+    if gallery.shape[1] != queries.shape[1]:
+        raise ValueError(
+            f"{what} and gallery must have the same dim; got {queries.shape[1]} and "
+            f"{gallery.shape[1]}."
+        )
+
+
+def check_ks(ks: Sequence[int]) -> None:
+    """Raises ValueError unless there is a K and all are whole numbers above 0."""
+    if not len(ks) or any(not isinstance(k, Integral) or k < 1 for k in ks):
+        raise ValueError(f"ks must be whole numbers, 1 or more; got {list(ks)}.")
+
+
+def excluded_indices(
+    exclude: np.ndarray | None, queries: int, gallery: int
+) -> np.ndarray:
+    """Returns `[queries]` int32 gallery indices to leave out, -1 for none.
+
+    Raises:
+        ValueError: If given and not an index of the gallery for each query.
+    """
+    if exclude is None:
+        return np.full(queries, -1, np.int32)
+    indices = np.asarray(exclude)
+    if indices.shape != (queries,) or not np.all((indices >= 0) & (indices < gallery)):
+        raise ValueError(
+            f"exclude must be [{queries}] indices of a gallery of {gallery} rows; "
+            f"got {indices}."
+        )
+    return indices.astype(np.int32)
+
+
 def blocks(count: int, width: int, entries: int) -> Iterator[slice]:
     """Yields slices that cut `count` rows of a width into blocks of at most `entries`.
 
@@ -96,6 +136,34 @@ def blocks(count: int, width: int, entries: int) -> Iterator[slice]:
     size = max(1, entries // width)
     for start in range(0, count, size):
         yield slice(start, min(start + size, count))
+
+
+def _finite_blocks(rows: np.ndarray, what: str) -> Iterator[tuple[slice, np.ndarray]]:
+    """Yields blocks of rows in float64; raises ValueError after the last one."""
+    broken, first = 0, -1
+    for block in blocks(len(rows), rows.shape[1], _BLOCK_ENTRIES):
+        exact: np.ndarray = rows[block].astype(np.float64)
+        infinite = np.flatnonzero(~np.isfinite(exact).all(axis=1))
+        if len(infinite) and not broken:
+            first = block.start + infinite[0]
+        broken += len(infinite)
+        if not broken:
+            yield block, exact
+    if broken:
+        raise ValueError(
+            f"{what} must be finite; {broken} of {len(rows)} rows have NaN or "
+            f"infinite entries, first row {first}. Did training diverge, or half "
+            "precision overflow?"
+        )
+
+
+def _are_units(rows: np.ndarray, what: str) -> bool:
+    """Whether all rows have norm 1, or 0, as `unit_rows` would leave them."""
+    for _, exact in _finite_blocks(rows, what):
+        norms = np.linalg.norm(exact, axis=1)
+        if np.any((norms != 0) & (np.abs(norms - 1) > _UNIT)):
+            return False
+    return True
 
 
 def _divided(rows: np.ndarray) -> np.ndarray:

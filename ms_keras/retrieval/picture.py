@@ -14,8 +14,9 @@ from matplotlib.figure import Figure
 
 from ms_keras.data.images import decode_for_scoring
 from ms_keras.data.protocol import ImageSet, Protocol
-from ms_keras.retrieval.exact import nearest
+from ms_keras.retrieval.exact_search import ExactSearcher
 from ms_keras.retrieval.scores import Scored
+from ms_keras.retrieval.searcher import NOBODY
 
 RIGHT, WRONG = "#1a7f37", "#cf222e"
 _NEIGHBOURS = 8
@@ -87,15 +88,18 @@ def _retrievals(
     chosen: np.ndarray, protocol: Protocol, scored: Scored, model: str
 ) -> list[_Retrieval]:
     references = scored.gallery or scored.queries
-    found, similarities = nearest(
-        scored.queries.rows[model][chosen],
-        references.rows[model],
-        _NEIGHBOURS,
-        exclude=chosen if scored.gallery is None else None,
+    found, similarities = (
+        ExactSearcher()
+        .index(references.rows[model])
+        .search(
+            scored.queries.rows[model][chosen],
+            _NEIGHBOURS,
+            exclude=chosen if scored.gallery is None else None,
+        )
     )
     queries = scored.queries.indices[chosen].tolist()
     ranks = scored.scores[model].ranks[chosen].tolist()
-    neighbours = references.indices[found].tolist()
+    neighbours = [references.indices[row[row != NOBODY]].tolist() for row in found]
     columns = (queries, ranks, neighbours, similarities.tolist())
     return [_Retrieval(*row) for row in zip(*columns, strict=True)]
 
@@ -106,7 +110,7 @@ def _draw_row(axes: list[Axes], protocol: Protocol, found: _Retrieval) -> None:
     _draw_image(axes[0], protocol.test, found.query, f"first right: {found.rank}")
     for axis in axes[1 + len(found.neighbours) :]:
         axis.set_axis_off()
-    neighbours = zip(found.neighbours, found.similarities, strict=True)
+    neighbours = zip(found.neighbours, found.similarities, strict=False)
     for axis, (index, similarity) in zip(axes[1:], neighbours, strict=False):
         _draw_image(axis, images, index, f"{similarity:.3f}")
         _frame(axis, right=images.labels[index] == label)

@@ -1,12 +1,9 @@
-"""Scoring a protocol, and telling the result as a table and as JSON."""
+"""Scoring a protocol, or embeddings, by Recall@K."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
-import os
-import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,14 +11,8 @@ import numpy as np
 from ms_keras.data.pipeline import UnreadableImages
 from ms_keras.data.protocol import Protocol
 from ms_keras.retrieval.embedding import Embedded, Model, embed
-from ms_keras.retrieval.exact import best_positive_ranks, recall_of_ranks
-
-TITLES = {
-    "pixels": "raw pixels",
-    "frozen": "frozen: tower before training",
-    "frozen_features": "frozen: its pooled features",
-    "trained": "trained",
-}
+from ms_keras.retrieval.recall import best_positive_ranks, recall_of_ranks
+from ms_keras.retrieval.saved_arrays import SavedArrays
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,19 +61,23 @@ class Scored:
     gallery: Embedded | None
     scores: dict[str, Scores]
 
+    def arrays(self, protocol: Protocol, model: str) -> SavedArrays:
+        """Returns a model's embeddings with the labels of the protocol's images."""
+        rows = self.queries.rows[model]
+        labels = protocol.test.labels[self.queries.indices]
+        if self.gallery is None or protocol.gallery is None:
+            return SavedArrays(rows, labels)
+        gallery_labels = protocol.gallery.labels[self.gallery.indices]
+        return SavedArrays(rows, labels, self.gallery.rows[model], gallery_labels)
+
 
 def score_arrays(
-    embeddings: np.ndarray,
-    labels: np.ndarray,
-    ks: Sequence[int],
-    gallery: np.ndarray | None = None,
-    gallery_labels: np.ndarray | None = None,
-    num_skipped: int = 0,
+    arrays: SavedArrays, ks: Sequence[int], num_skipped: int = 0
 ) -> Scores:
-    """Scores embeddings; arguments and errors are those of `recall_at_k`."""
-    ranks = best_positive_ranks(embeddings, labels, gallery, gallery_labels)
-    found_in = len(labels) - 1 if gallery is None else len(gallery)
-    return Scores(ranks, recall_of_ranks(ranks, ks), found_in, num_skipped)
+    """Scores embeddings; errors are those of `recall_at_k`."""
+    ranks = best_positive_ranks(*arrays)
+    searched = len(arrays.labels) - 1 if arrays.gallery is None else len(arrays.gallery)
+    return Scores(ranks, recall_of_ranks(ranks, ks), searched, num_skipped)
 
 
 def score_protocol(
@@ -92,66 +87,24 @@ def score_protocol(
     image_size: int,
     short_side: int,
     unreadable: UnreadableImages | None = None,
+    score: Callable[[SavedArrays, Sequence[int], int], Scores] = score_arrays,
 ) -> Scored:
     """Embeds the protocol's test split with models and scores each of them.
 
-    Arguments are those of `embed`, errors also those of `recall_at_k`.
+    Arguments are those of `embed`, errors also those of `recall_at_k`. `score` turns
+    embeddings, the protocol's K and the number of images left out into scores; exactly,
+    unless told otherwise.
     """
     sizes: dict[str, Any] = {"image_size": image_size, "short_side": short_side}
     sizes["unreadable"] = unreadable
     queries = embed(models, protocol.test, what="test images", **sizes)
-    labels = protocol.test.labels[queries.indices]
-    skipped = len(protocol.test) - len(labels)
-    if protocol.gallery is None:
-        scores = {
-            name: score_arrays(rows, labels, protocol.ks, num_skipped=skipped)
-            for name, rows in queries.rows.items()
-        }
-        return Scored(queries, None, scores)
-    gallery = embed(models, protocol.gallery, what="gallery", **sizes)
-    gallery_labels = protocol.gallery.labels[gallery.indices]
-    skipped += len(protocol.gallery) - len(gallery_labels)
-    scores = {
-        name: score_arrays(
-            rows, labels, protocol.ks, gallery.rows[name], gallery_labels, skipped
-        )
-        for name, rows in queries.rows.items()
-    }
-    return Scored(queries, gallery, scores)
-
-
-def as_json(recall: Mapping[int, float]) -> dict[str, float]:
-    """Returns a recall with string keys, as JSON has them."""
-    return {str(k): value for k, value in recall.items()}
-
-
-def table(report: Mapping[str, Any]) -> str:
-    """Returns a report, in the form of `recall.json`, as lines of text."""
-    rows = {"trained": report["recall"]}
-    for name in ("frozen_features", "frozen", "pixels"):
-        if report.get(f"{name}_recall"):
-            rows[name] = report[f"{name}_recall"]
-    width = max(len(TITLES[name]) for name in rows)
-    header = "".join(f"{'R@' + k:>8}" for k in report["recall"])
-    lines = [" " * width + header]
-    for name, recall in reversed(rows.items()):
-        cells = "".join(
-            f"{100 * recall[k]:8.2f}" if k in recall else f"{'-':>8}"
-            for k in report["recall"]
-        )
-        lines.append(f"{TITLES[name]:<{width}}{cells}")
-    lines.append(
-        f"{report['num_queries']} queries, each searched in {report['num_gallery']} "
-        f"images; {report['num_without_positive']} queries without a positive and "
-        f"{report['num_skipped']} unreadable images left out"
-    )
-    return "\n".join(lines)
-
-
-def write_json(path: str | os.PathLike[str], content: Mapping[str, Any]) -> None:
-    """Writes JSON that is complete or absent, whenever the program is killed."""
-    target = pathlib.Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    beside = target.with_name(f".{target.name}.{os.getpid()}")
-    beside.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    os.replace(beside, target)
+    skipped = len(protocol.test) - len(queries.indices)
+    gallery = None
+    if protocol.gallery is not None:
+        gallery = embed(models, protocol.gallery, what="gallery", **sizes)
+        skipped += len(protocol.gallery) - len(gallery.indices)
+    scored = Scored(queries, gallery, {})
+    for name in models:
+        arrays = scored.arrays(protocol, name)
+        scored.scores[name] = score(arrays, protocol.ks, skipped)
+    return scored

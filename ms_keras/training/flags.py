@@ -14,6 +14,20 @@ flags.DEFINE_integer("steps", 1000, "Training steps.", lower_bound=1)
 flags.DEFINE_integer(
     "eval_every", 200, "Steps between two scorings of the test split.", lower_bound=1
 )
+flags.DEFINE_integer(
+    "eval_sample",
+    0,
+    "While training, score on whole classes drawn at random with about this many test "
+    "images; their scores are higher than those of all. 0: all. The last score is "
+    "always of all.",
+    lower_bound=0,
+)
+flags.DEFINE_enum(
+    "eval_search",
+    "exact",
+    ["exact", "scann"],
+    "How neighbours are found while training. The last score is always exact.",
+)
 flags.DEFINE_integer("seed", 0, "Seed of weights, batches and augmentation.")
 flags.DEFINE_enum(
     "optimizer",

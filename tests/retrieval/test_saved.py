@@ -1,5 +1,7 @@
 """What was saved elsewhere: arrays of embeddings, exported towers."""
 
+import sys
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -76,6 +78,80 @@ def test_labels_that_are_python_objects_are_refused_with_the_mend(tmp_path):
 def test_a_missing_file_is_told_as_such(tmp_path):
     with pytest.raises(ValueError, match="no such file"):
         load_arrays(tmp_path / "none.npz")
+
+
+def save_folder(folder, **arrays):
+    folder.mkdir(exist_ok=True)
+    for name, array in arrays.items():
+        np.save(folder / f"{name}.npy", array)
+    return folder
+
+
+def test_arrays_of_a_folder_are_mapped_read_only(tmp_path):
+    folder = save_folder(tmp_path / "a", embeddings=ROWS, labels=LABELS, paths=LABELS)
+    arrays = load_arrays(folder)
+    np.testing.assert_array_equal(arrays.embeddings, ROWS)
+    np.testing.assert_array_equal(arrays.labels, LABELS)
+    assert arrays.gallery is arrays.gallery_labels is None
+    folder = save_folder(
+        tmp_path / "b",
+        query_embeddings=ROWS[:1],
+        query_labels=LABELS[:1],
+        gallery_embeddings=ROWS,
+        gallery_labels=LABELS,
+    )
+    arrays = load_arrays(str(folder))
+    np.testing.assert_array_equal(arrays.embeddings, ROWS[:1])
+    np.testing.assert_array_equal(arrays.gallery, ROWS)
+    np.testing.assert_array_equal(arrays.gallery_labels, LABELS)
+    for array in arrays:
+        assert isinstance(array, np.memmap)
+        assert not array.flags.writeable
+
+
+def test_a_folder_must_have_one_set_of_arrays(tmp_path):
+    with pytest.raises(ValueError, match=r"holds no \.npy or \.parquet files"):
+        load_arrays(tmp_path)
+    save_folder(tmp_path, embeddings=ROWS)
+    with pytest.raises(ValueError, match=r"must hold .* labels.*got embeddings"):
+        load_arrays(tmp_path)
+    names = ("labels", "query_embeddings", "query_labels")
+    names += ("gallery_embeddings", "gallery_labels")
+    save_folder(tmp_path, **dict.fromkeys(names, ROWS))
+    with pytest.raises(ValueError, match="not both"):
+        load_arrays(tmp_path)
+
+
+def test_a_damaged_npy_file_is_told_as_such(tmp_path):
+    folder = save_folder(tmp_path, embeddings=ROWS, labels=LABELS)
+    file = folder / "embeddings.npy"
+    whole = file.read_bytes()
+    huge = whole.replace(b"(3, 3), }" + b" " * 30, b"(3" + b"9" * 30 + b", 3), }")
+    contents = [b"", b"hello", whole[:50], whole[:-1], huge]
+    contents += [whole.replace(b"{", x) for x in (b" ", b"(", b"[{", b"\\")]
+    for content in contents:
+        assert content != whole
+        file.write_bytes(content)
+        with pytest.raises(
+            ValueError, match=r"embeddings\.npy is damaged .*numpy\.save"
+        ):
+            load_arrays(folder)
+
+
+def test_python_objects_in_a_folder_are_refused_with_the_mend(tmp_path):
+    save_folder(tmp_path, embeddings=ROWS, labels=np.array(["a", None, "b"]))
+    with pytest.raises(ValueError, match=r"labels\.npy .*objects.*dtype=str"):
+        load_arrays(tmp_path)
+
+
+def test_parquet_without_pyarrow_is_told_with_the_mend(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    for name in ("parquet", "parquet_columns"):
+        monkeypatch.delitem(sys.modules, f"ms_keras.retrieval.{name}", raising=False)
+    (tmp_path / "rows.parquet").touch()
+    for path in (tmp_path, tmp_path / "rows.parquet"):
+        with pytest.raises(ValueError, match=r"rows\.parquet: .*pip install pyarrow"):
+            load_arrays(path)
 
 
 class Tower(tf.Module):

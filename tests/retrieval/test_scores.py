@@ -8,7 +8,9 @@ import pytest
 import tensorflow as tf
 
 from ms_keras.data.pipeline import UnreadableImages
-from ms_keras.retrieval.scores import score_arrays, score_protocol, table, write_json
+from ms_keras.retrieval.report import table, write_json
+from ms_keras.retrieval.saved_arrays import SavedArrays
+from ms_keras.retrieval.scores import score_arrays, score_protocol
 
 SIZES = {"image_size": 32, "short_side": 32}
 REPORT = {
@@ -62,7 +64,9 @@ def test_skipped_images_are_counted_and_take_no_others_label(make_protocol):
 
 
 def test_scores_of_arrays_count_what_they_searched():
-    scores = score_arrays(np.eye(3), [0, 1, 2], (1,), np.eye(3)[:2], [0, 1])
+    scores = score_arrays(
+        SavedArrays(np.eye(3), [0, 1, 2], np.eye(3)[:2], [0, 1]), (1,)
+    )
     assert scores.recall == {1: 1.0}
     assert (scores.num_gallery, scores.num_without_positive) == (2, 1)
 

@@ -5,7 +5,8 @@ import pytest
 import tensorflow as tf
 
 import ms_keras
-from ms_keras.retrieval import exact, inputs
+from ms_keras.retrieval import inputs, ranks
+from ms_keras.retrieval.recall import best_positive_ranks
 
 
 def naive_ranks(embeddings, labels, gallery=None, gallery_labels=None):
@@ -35,19 +36,22 @@ def naive_ranks(embeddings, labels, gallery=None, gallery_labels=None):
     return np.array(ranks)
 
 
-@pytest.mark.parametrize("block", [1 << 25, 150])
+@pytest.mark.parametrize("small", [False, True])
 @pytest.mark.parametrize("seed", range(4))
-def test_ranks_agree_with_naive_loops(seed, block, monkeypatch):
-    monkeypatch.setattr(exact, "_BLOCK_ENTRIES", block)
+def test_ranks_agree_with_naive_loops(seed, small, monkeypatch):
+    if small:  # so that blocks, tiles and groups have borders within the data
+        sizes = {"_BLOCK_ENTRIES": 150, "_ROWS": 14, "_COLUMNS": 17, "_GROUP": 3}
+        for name, size in sizes.items():
+            monkeypatch.setattr(ranks, name, size)
     rng = np.random.default_rng(seed)
     rows, labels = rng.normal(size=(60, 5)), rng.integers(0, 25, 60)  # singletons too
     rows[10:14] = rows[3]  # duplicates, of the same class and of others
     np.testing.assert_array_equal(
-        exact.best_positive_ranks(rows, labels), naive_ranks(rows, labels)
+        best_positive_ranks(rows, labels), naive_ranks(rows, labels)
     )
     gallery, gallery_labels = rng.normal(size=(45, 5)), rng.integers(0, 40, 45)
     np.testing.assert_array_equal(
-        exact.best_positive_ranks(rows, labels, gallery, gallery_labels),
+        best_positive_ranks(rows, labels, gallery, gallery_labels),
         naive_ranks(rows, labels, gallery, gallery_labels),
     )
 
@@ -70,8 +74,8 @@ def test_a_collapsed_tower_scores_nothing(count, dim):
     lengths = 10.0 ** rng.uniform(-20, 20, (count, 1))
     for rows in (np.tile(row, (count, 1)), np.zeros((count, dim)), lengths * row):
         assert ms_keras.recall_at_k(rows, labels, ks=(1,))[1] == 0
-        ranks = exact.best_positive_ranks(rows, labels)
-        np.testing.assert_array_equal(ranks, 1 + np.sum(labels[:, None] != labels, 1))
+        found = best_positive_ranks(rows, labels)
+        np.testing.assert_array_equal(found, 1 + np.sum(labels[:, None] != labels, 1))
 
 
 def test_a_tower_collapsed_up_to_noise_scores_like_chance():
@@ -112,7 +116,7 @@ def test_queries_without_a_positive_are_left_out_of_the_mean():
     with pytest.warns(UserWarning, match="1 of 5 queries have no positive"):
         assert ms_keras.recall_at_k(rows, [0, 0, 1, 1, 2], ks=(1,))[1] == 1.0
     np.testing.assert_array_equal(
-        exact.best_positive_ranks(rows, [0, 0, 1, 1, 2]), [1, 1, 1, 1, 0]
+        best_positive_ranks(rows, [0, 0, 1, 1, 2]), [1, 1, 1, 1, 0]
     )
 
 
@@ -149,27 +153,6 @@ def test_bad_input_is_refused(arguments, message):
         ms_keras.recall_at_k(**arguments)
 
 
-def test_nearest_agrees_with_sorting():
-    rng = np.random.default_rng(2)
-    queries, gallery = rng.normal(size=(9, 6)), rng.normal(size=(30, 6))
-    indices, similarities = exact.nearest(queries, gallery, 4)
-    cosine = queries @ gallery.T
-    cosine /= np.linalg.norm(queries, axis=1)[:, None] * np.linalg.norm(gallery, axis=1)
-    expected = np.argsort(-cosine, axis=1)[:, :4]
-    np.testing.assert_array_equal(indices, expected)
-    np.testing.assert_allclose(
-        similarities, np.take_along_axis(cosine, expected, 1), atol=1e-6
-    )
-
-
-def test_nearest_leaves_out_what_it_is_told_to():
-    rows = np.eye(4)[[0, 0, 1, 2]]
-    indices, _ = exact.nearest(rows, rows, 10, exclude=np.arange(4))
-    assert indices.shape == (4, 3)
-    assert all(i not in row for i, row in enumerate(indices.tolist()))
-    assert indices[0].tolist() == [1, 2, 3]  # equal ones by index
-
-
 def test_a_k_beyond_the_gallery_finds_every_positive():
     rows = np.random.default_rng(0).normal(size=(6, 3))
     assert ms_keras.recall_at_k(rows, [0, 0, 1, 1, 2, 2], ks=(6,)) == {6: 1.0}
@@ -178,28 +161,28 @@ def test_a_k_beyond_the_gallery_finds_every_positive():
 def test_every_kind_of_label_counts_the_same():
     rng = np.random.default_rng(3)
     rows, ids = rng.normal(size=(40, 3)), rng.permutation(np.repeat(range(8), 5))
-    expected = exact.best_positive_ranks(rows, ids)
+    expected = best_positive_ranks(rows, ids)
     names = np.array([f"class {i}" for i in ids])
     huge = ids.astype(np.uint64) + 2**63 + 2**53  # neighbours merge in float64
     for labels in (names, names.astype("S"), names.astype(object), huge, list(names)):
-        ranks = exact.best_positive_ranks(rows, labels)
-        np.testing.assert_array_equal(ranks, expected)
+        found = best_positive_ranks(rows, labels)
+        np.testing.assert_array_equal(found, expected)
 
 
 def test_large_ids_of_two_integer_types_do_not_merge():
     query, gallery = np.array([2**60], np.int64), np.array([2**60 + 1, 7], np.uint64)
-    ranks = exact.best_positive_ranks(np.eye(2)[:1], query, np.eye(2), gallery)
-    assert ranks.tolist() == [0]
+    found = best_positive_ranks(np.eye(2)[:1], query, np.eye(2), gallery)
+    assert found.tolist() == [0]
 
 
 def test_tensors_of_tensorflow_are_taken_in_every_precision():
     rng = np.random.default_rng(4)
     rows = rng.integers(-8, 8, (40, 16))  # exact in all of them
     labels = np.repeat(range(8), 5)
-    expected = exact.best_positive_ranks(rows, labels)
+    expected = best_positive_ranks(rows, labels)
     for dtype in (tf.float16, tf.bfloat16, tf.float32, tf.float64, tf.int8):
-        ranks = exact.best_positive_ranks(tf.cast(rows, dtype), tf.constant(labels))
-        np.testing.assert_array_equal(ranks, expected)
+        found = best_positive_ranks(tf.cast(rows, dtype), tf.constant(labels))
+        np.testing.assert_array_equal(found, expected)
 
 
 def test_all_broken_rows_are_counted_across_blocks(monkeypatch):
@@ -215,33 +198,30 @@ def test_finite_rows_of_extreme_size_are_not_taken_for_broken():
     assert ms_keras.recall_at_k(rows, [0, 0, 1, 1], ks=(1,)) == {1: 1.0}
 
 
-def test_nearest_orders_equal_neighbours_by_index():
-    row = np.random.default_rng(5).normal(size=64)
-    indices, _ = exact.nearest([row, -row], np.tile(row, (1000, 1)), 5)
-    np.testing.assert_array_equal(indices, [range(5)] * 2)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"k": 0}, "1 or more"),
-        ({"gallery": np.eye(3)}, "same dim"),
-        ({"exclude": [0]}, r"\[2\] indices of a gallery of 2 rows"),
-        ({"exclude": [0, 2]}, "indices of a gallery of 2 rows"),
-        ({"queries": [[np.nan, 1.0]]}, "queries must be finite"),
-    ],
-)
-def test_nearest_refuses_bad_input(arguments, message):
-    rows = np.eye(2)
-    with pytest.raises(ValueError, match=message):
-        exact.nearest(**{"queries": rows, "gallery": rows, "k": 1, **arguments})
-
-
 def test_a_difference_within_the_rounding_of_float32_is_a_tie():
     def at(cosine):
         return [cosine, np.sqrt(1 - cosine**2)]
 
     for step, rank in ((4e-7, 2), (1e-5, 1)):
         gallery = [at(0.6), at(0.6 - step)]
-        ranks = exact.best_positive_ranks([[1.0, 0.0]], [0], gallery, [0, 1])
-        assert ranks.tolist() == [rank]
+        found = best_positive_ranks([[1.0, 0.0]], [0], gallery, [0, 1])
+        assert found.tolist() == [rank]
+
+
+def test_positives_that_tie_with_each_other_are_not_taken_for_negatives(monkeypatch):
+    # Positives just below the best one lie where two matmuls may disagree.
+    rng = np.random.default_rng(7)
+    base = np.repeat(rng.normal(size=(40, 96)), 6, axis=0)
+    rows = base + 1e-6 * rng.normal(size=base.shape) / np.sqrt(96)
+    labels = np.repeat(np.arange(20), 12)  # two clusters each
+    monkeypatch.setattr(ranks, "_ROWS", 50)
+    np.testing.assert_array_equal(best_positive_ranks(rows, labels), 1)
+
+
+def test_a_failing_comparison_is_told(monkeypatch):
+    def broken(*arguments):
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(ranks, "_reached", broken)
+    with pytest.raises(MemoryError, match="no room"):
+        ms_keras.recall_at_k(np.eye(4), [0, 0, 1, 1])
