@@ -1,0 +1,1 @@
+"""Exact Recall@K and ScaNN beside peers and a floor."""
