@@ -8,8 +8,8 @@ import numpy as np
 import tensorflow as tf
 
 from ms_keras.retrieval.inputs import blocks, check_ks, class_ids
-from ms_keras.retrieval.ranking import Sides, check_answerable, checked_sides
 from ms_keras.retrieval.ranks import TIE
+from ms_keras.retrieval.task import Task, as_task, check_answerable
 
 _BLOCK_ENTRIES = 1 << 24  # of the similarities held at a time: 64 MB, and masks
 # TensorFlow multiplies float32 on recent GPUs with 10 bits of mantissa.
@@ -115,17 +115,18 @@ def confusions(
             or no query has a positive.
     """
     check_ks([top])
-    sides = checked_sides(embeddings, labels, gallery, gallery_labels)
-    positives = sides.num_positives()
-    found = _found_instead(sides)
+    task = as_task(embeddings, labels, gallery, gallery_labels)
+    positives = task.positives()
+    check_answerable(positives)
+    found = _found_instead(task)
     wrong = np.flatnonzero(found >= 0)
-    pairs = np.stack([sides.ids[wrong], sides.reference_ids[found[wrong]]])
+    pairs = np.stack([task.ids[wrong], task.gallery_ids[found[wrong]]])
     pairs, counts = np.unique(pairs, axis=1, return_counts=True)  # sorted by classes
-    answerable = np.bincount(sides.ids[positives > 0])
-    query_names = _names(labels, sides.ids)
+    answerable = np.bincount(task.ids[positives > 0])
+    query_names = _names(labels, task.ids)
     found_names = query_names
     if gallery_labels is not None:
-        found_names = _names(gallery_labels, sides.reference_ids)
+        found_names = _names(gallery_labels, task.gallery_ids)
     most = np.argsort(-counts, kind="stable")[:top]
     return [
         Confusion(
@@ -144,13 +145,13 @@ def _names(labels: np.ndarray, ids: np.ndarray) -> dict[int, int | str]:
     return dict(zip(ids.tolist(), array.tolist(), strict=True))
 
 
-def _found_instead(sides: Sides) -> np.ndarray:
+def _found_instead(task: Task) -> np.ndarray:
     """Returns `[queries]` int64: the reference found before all positives, or -1."""
-    found = []
+    found, own = [], task.own()
     with tf.device(_DEVICE):
-        references = tf.constant(sides.references), tf.constant(sides.reference_ids)
-        for block in blocks(len(sides.ids), len(sides.references), _BLOCK_ENTRIES):
-            queries = sides.queries[block], sides.ids[block], sides.own[block]
+        references = tf.constant(task.gallery), tf.constant(task.gallery_ids)
+        for block in blocks(len(task.ids), len(task.gallery), _BLOCK_ENTRIES):
+            queries = task.queries[block], task.ids[block], own[block]
             found.append(_nearest_negative(*queries, *references).numpy())
     return np.concatenate(found)
 

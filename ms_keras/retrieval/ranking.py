@@ -8,19 +8,13 @@ last two ask whether all of them are.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from ms_keras.retrieval.inputs import (
-    blocks,
-    check_count,
-    check_dims,
-    class_ids,
-    unit_rows,
-)
+from ms_keras.retrieval.inputs import blocks
 from ms_keras.retrieval.ranks import TIE
+from ms_keras.retrieval.task import Task, as_task, check_answerable
 
 _NAMES = "precision_at_1", "r_precision", "map_at_r"
 _BLOCK_ENTRIES = 1 << 24  # of 4 bytes, held at a time: 64 MB
@@ -28,35 +22,6 @@ _ENTRIES_PER_NEIGHBOUR = 14  # of arrays as wide as the window, beside similarit
 _MARGIN = 32  # neighbours beyond R: a window that ends within a tie is done again
 # TensorFlow multiplies float32 on recent GPUs with 10 bits of mantissa.
 _DEVICE = "CPU:0"
-
-
-class Sides(NamedTuple):
-    """Queries and what they are searched in, checked.
-
-    Attributes:
-        queries: `[queries, dim]` float32 of norm 1.
-        ids: `[queries]` int32 class ids.
-        references: `[references, dim]` float32 of norm 1: the gallery, or the queries.
-        reference_ids: `[references]` int32, of the same classes.
-        own: `[queries]` int32, the reference that is the query itself, or -1.
-    """
-
-    queries: np.ndarray
-    ids: np.ndarray
-    references: np.ndarray
-    reference_ids: np.ndarray
-    own: np.ndarray
-
-    def num_positives(self) -> np.ndarray:
-        """Returns `[queries]` int64: R, the other images of a query's class.
-
-        Raises:
-            ValueError: If no query has any.
-        """
-        counts = np.bincount(self.reference_ids, minlength=self.ids.max() + 1)
-        positives = counts[self.ids] - (self.own >= 0)
-        check_answerable(positives)
-        return positives
 
 
 def ranking_scores(
@@ -98,47 +63,17 @@ def ranking_scores(
             does not fit, only one of the gallery arguments is given, or no query has a
             positive.
     """
-    sides = checked_sides(embeddings, labels, gallery, gallery_labels)
-    positives = sides.num_positives()
+    task = as_task(embeddings, labels, gallery, gallery_labels)
+    positives = task.positives()
+    check_answerable(positives)
     scores = np.full((len(_NAMES), len(positives)), np.nan)
     with tf.device(_DEVICE):
-        references = tf.constant(sides.references)
+        references = tf.constant(task.gallery)
         for rows, window in _tiers(positives, len(references)):
             while len(rows):  # until each window holds all that ties reach
-                rows = _score(scores, sides, references, positives, rows, window)
+                rows = _score(scores, task, references, positives, rows, window)
                 window = min(4 * window, len(references))
     return dict(zip(_NAMES, scores, strict=True))
-
-
-def checked_sides(
-    embeddings: np.ndarray,
-    labels: np.ndarray,
-    gallery: np.ndarray | None,
-    gallery_labels: np.ndarray | None,
-) -> Sides:
-    """Returns what is searched in what; arguments and errors as `ranking_scores`."""
-    if (gallery is None) != (gallery_labels is None):
-        missing = "gallery" if gallery is None else "gallery_labels"
-        raise ValueError(f"gallery and gallery_labels go together; got {missing}=None.")
-    queries = unit_rows(embeddings, "embeddings")
-    ids, reference_ids = class_ids(labels, gallery_labels)
-    check_count(queries, ids, "embeddings")
-    if gallery is None:
-        return Sides(queries, ids, queries, ids, np.arange(len(ids), dtype=np.int32))
-    references = unit_rows(gallery, "gallery")
-    check_dims(queries, references, "embeddings")
-    check_count(references, reference_ids, "gallery")
-    own: np.ndarray = np.full(len(ids), -1, np.int32)
-    return Sides(queries, ids, references, reference_ids, own)
-
-
-def check_answerable(positives: np.ndarray) -> None:
-    """Raises ValueError unless a query has a positive, given how many each has."""
-    if not np.any(positives > 0):
-        raise ValueError(
-            f"None of the {len(positives)} queries has another image of its class to "
-            "find. Retrieval needs classes with two images, or with one in the gallery."
-        )
 
 
 def _tiers(positives: np.ndarray, gallery: int) -> Iterator[tuple[np.ndarray, int]]:
@@ -156,7 +91,7 @@ def _tiers(positives: np.ndarray, gallery: int) -> Iterator[tuple[np.ndarray, in
 
 def _score(
     scores: np.ndarray,
-    sides: Sides,
+    task: Task,
     references: tf.Tensor,
     positives: np.ndarray,
     rows: np.ndarray,
@@ -167,14 +102,14 @@ def _score(
     again = []
     for block in blocks(len(rows), width, _BLOCK_ENTRIES):
         some = rows[block]
-        found = _in_window(sides, references, some, positives[some], window)
+        found = _in_window(task, references, some, positives[some], window)
         scores[:, some], unsure = found
         again.append(some[unsure])
     return np.concatenate(again)
 
 
 def _in_window(
-    sides: Sides,
+    task: Task,
     references: tf.Tensor,
     rows: np.ndarray,
     positives: np.ndarray,
@@ -185,15 +120,15 @@ def _in_window(
     A window wider than R holds every positive that can be at a place of at most R: one
     behind the window has as many neighbours before it.
     """
-    similarities = tf.matmul(sides.queries[rows], references, transpose_b=True)
+    similarities = tf.matmul(task.queries[rows], references, transpose_b=True)
     values, found = tf.math.top_k(similarities, window)
     del similarities  # the largest array here
     # How many neighbours are as similar as each of them or more.
     reach = tf.searchsorted(-values, TIE - values, side="right").numpy()
     found = found.numpy()
-    same = sides.reference_ids[found] == sides.ids[rows, np.newaxis]
+    same = task.gallery_ids[found] == task.ids[rows, np.newaxis]
     # The query itself is no positive, and being of its class no negative either.
-    positive = same & (found != sides.own[rows, np.newaxis])
+    positive = same & (found != task.own()[rows, np.newaxis])
     number = np.cumsum(positive, axis=1, dtype=np.int32)
     negatives = np.cumsum(~same, axis=1, dtype=np.int32)
     place = number + np.take_along_axis(negatives, reach - 1, axis=1)
@@ -206,5 +141,5 @@ def _in_window(
             precision.sum(axis=1) / positives,
         ]
     )
-    beyond = (reach == window) & (window < len(sides.references))
+    beyond = (reach == window) & (window < len(task.gallery))
     return scores, np.any(within & beyond, axis=1)

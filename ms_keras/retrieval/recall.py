@@ -11,14 +11,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ms_keras.retrieval.inputs import (
-    check_count,
-    check_dims,
-    check_ks,
-    class_ids,
-    unit_rows,
-)
+from ms_keras.retrieval.inputs import check_ks
 from ms_keras.retrieval.ranks import ranks_of_best_positives
+from ms_keras.retrieval.task import as_task, check_answerable
 
 
 def recall_at_k(
@@ -71,12 +66,8 @@ def recall_of_ranks(ranks: np.ndarray, ks: Sequence[int]) -> dict[int, float]:
         ValueError: If a K is below 1, or no query has a positive.
     """
     check_ks(ks)
+    check_answerable(ranks)
     answerable = ranks[ranks > 0]
-    if not len(answerable):
-        raise ValueError(
-            f"None of the {len(ranks)} queries has another image of its class to find. "
-            "Recall@K needs classes with two images, or with one in the gallery."
-        )
     return {int(k): float(np.mean(answerable <= k)) for k in ks}
 
 
@@ -94,15 +85,9 @@ def best_positive_ranks(
         `[queries]` int64: 1 plus the negatives at least as similar as the best
         positive; 0 for a query without a positive.
     """
-    if (gallery is None) != (gallery_labels is None):
-        missing = "gallery" if gallery is None else "gallery_labels"
-        raise ValueError(f"gallery and gallery_labels go together; got {missing}=None.")
-    queries = unit_rows(embeddings, "embeddings")
-    ids, gallery_ids = class_ids(labels, gallery_labels)
-    check_count(queries, ids, "embeddings")
-    if gallery is None:
-        return ranks_of_best_positives(queries, ids)
-    references = unit_rows(gallery, "gallery")
-    check_dims(queries, references, "embeddings")
-    check_count(references, gallery_ids, "gallery")
-    return ranks_of_best_positives(queries, ids, references, gallery_ids)
+    task = as_task(embeddings, labels, gallery, gallery_labels)
+    if task.is_self:
+        return ranks_of_best_positives(task.queries, task.ids)
+    return ranks_of_best_positives(
+        task.queries, task.ids, task.gallery, task.gallery_ids
+    )

@@ -12,12 +12,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ms_keras.retrieval.exact_search import ExactSearcher
-from ms_keras.retrieval.inputs import check_count, check_ks, class_ids, unit_rows
+from ms_keras.retrieval.inputs import check_ks
 from ms_keras.retrieval.ranks import TIE
 from ms_keras.retrieval.recall import recall_of_ranks
 from ms_keras.retrieval.scann_search import ScannSearcher
 from ms_keras.retrieval.scann_settings import ScannSettings
 from ms_keras.retrieval.searcher import NOBODY, Neighbours
+from ms_keras.retrieval.task import Task, as_task, check_answerable
 
 _Z = 1.959964  # of a normal distribution, 95 % lie within
 
@@ -125,42 +126,8 @@ class ScannReport:
         return lines
 
 
-class Task(NamedTuple):
-    """Queries, what they are searched in, and what counts as found.
-
-    Attributes:
-        queries: `[queries, dim]` float32 rows of norm 1.
-        gallery: `[gallery, dim]` of the same; the queries, where they are the gallery.
-        ids: `[queries]` class ids.
-        gallery_ids: `[gallery]` class ids.
-        is_self: Whether the queries are the gallery, and must not find themselves.
-    """
-
-    queries: np.ndarray
-    gallery: np.ndarray
-    ids: np.ndarray
-    gallery_ids: np.ndarray
-    is_self: bool
-
-    def positives(self) -> np.ndarray:
-        """Returns `[queries]` how many rows of its class a query could find."""
-        size = 1 + max(self.ids.max(), self.gallery_ids.max())
-        return np.bincount(self.gallery_ids, minlength=size)[self.ids] - self.is_self
-
-    def only(self, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        """Returns the chosen queries, and what each of them must not find."""
-        return self.queries[chosen], chosen if self.is_self else None
-
-    def sample(self, size: int, seed: int) -> np.ndarray:
-        """Returns indices of queries that have a positive, drawn without repetition."""
-        answerable = np.flatnonzero(self.positives() > 0)
-        size = min(size, len(answerable))
-        generator = np.random.default_rng(seed)
-        return np.sort(generator.choice(answerable, size, replace=False))
-
-
 def approximate_recall(
-    queries: np.ndarray,
+    embeddings: np.ndarray,
     labels: np.ndarray,
     ks: Sequence[int] = (1, 2, 4, 8),
     gallery: np.ndarray | None = None,
@@ -175,7 +142,7 @@ def approximate_recall(
     Warns if the difference exceeds the tolerance, with what would lessen it.
 
     Args:
-        queries: `[queries, dim]` numbers of any precision.
+        embeddings: `[queries, dim]` numbers of any precision.
         labels: `[queries]` integer class ids, or names.
         ks: The K to report. Defaults to `(1, 2, 4, 8)`.
         gallery: `[gallery, dim]` numbers to search in. Defaults to `None`: each query
@@ -189,7 +156,8 @@ def approximate_recall(
     """
     check_ks(ks)
     check = check or ExactCheck()
-    task = as_task(queries, labels, gallery, gallery_labels)
+    task = as_task(embeddings, labels, gallery, gallery_labels)
+    check_answerable(task.positives())
     k = max(int(k) for k in ks)
     searcher = ScannSearcher(settings, k)
     start = time.perf_counter()
@@ -225,29 +193,6 @@ def approximate_recall(
     if report.is_off:
         _warn(report, _advice(searcher, rows, own, nearest, k))
     return report
-
-
-def as_task(
-    queries: np.ndarray,
-    labels: np.ndarray,
-    gallery: np.ndarray | None,
-    gallery_labels: np.ndarray | None,
-) -> Task:
-    """Returns what is searched in what; arguments and errors are `recall_at_k`'s."""
-    if (gallery is None) != (gallery_labels is None):
-        missing = "gallery" if gallery is None else "gallery_labels"
-        raise ValueError(f"gallery and gallery_labels go together; got {missing}=None.")
-    rows = unit_rows(queries, "queries")
-    ids, gallery_ids = class_ids(labels, gallery_labels)
-    check_count(rows, ids, "queries")
-    if gallery is None:
-        task = Task(rows, rows, ids, ids, True)
-    else:
-        references = unit_rows(gallery, "gallery")
-        check_count(references, gallery_ids, "gallery")
-        task = Task(rows, references, ids, gallery_ids, False)
-    recall_of_ranks(task.positives(), [1])  # says so if there is nothing to find
-    return task
 
 
 def ranks_of_found(found: Neighbours, task: Task, chosen: np.ndarray) -> np.ndarray:

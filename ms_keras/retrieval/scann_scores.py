@@ -8,9 +8,10 @@ import numpy as np
 
 from ms_keras.retrieval.recall import recall_of_ranks
 from ms_keras.retrieval.saved_arrays import SavedArrays
-from ms_keras.retrieval.scann_report import as_task, ranks_of_found
+from ms_keras.retrieval.scann_report import ranks_of_found
 from ms_keras.retrieval.scann_search import ScannSearcher
 from ms_keras.retrieval.scores import Scores
+from ms_keras.retrieval.task import as_task
 
 
 def approximate_scores(

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from ms_keras.retrieval.exact_search import ExactSearcher
-from ms_keras.retrieval.inputs import check_dims, check_ks
-from ms_keras.retrieval.scann_report import Task, as_task, overlap, ranks_of_found
+from ms_keras.retrieval.inputs import check_ks
+from ms_keras.retrieval.scann_report import overlap, ranks_of_found
 from ms_keras.retrieval.scann_search import ScannSearcher
 from ms_keras.retrieval.scann_settings import (
     ScannSettings,
@@ -20,6 +20,7 @@ from ms_keras.retrieval.scann_settings import (
     fit_settings,
 )
 from ms_keras.retrieval.searcher import Neighbours
+from ms_keras.retrieval.task import Task, as_task, check_answerable
 
 _SHARES = (0.05, 0.1, 0.2, 0.4, 0.7, 1.0)  # of the leaves, searched
 _CANDIDATES = (100, 200, 500, 1000, 2000)  # rescored, at least
@@ -133,7 +134,7 @@ class _Half:
 
 
 def tune(
-    queries: np.ndarray,
+    embeddings: np.ndarray,
     labels: np.ndarray,
     gallery: np.ndarray | None = None,
     gallery_labels: np.ndarray | None = None,
@@ -148,7 +149,7 @@ def tune(
     candidates where the last two numbers of them found the same.
 
     Args:
-        queries: `[queries, dim]` numbers of any precision.
+        embeddings: `[queries, dim]` numbers of any precision.
         labels: `[queries]` integer class ids, or names.
         gallery: `[gallery, dim]` numbers to search in. Defaults to `None`: each query
             is searched among the other queries.
@@ -162,8 +163,8 @@ def tune(
             there are no candidates, or the package `scann` cannot be imported.
     """
     target = target or TuningTarget()
-    task = as_task(queries, labels, gallery, gallery_labels)
-    check_dims(task.queries, task.gallery, "queries")
+    task = as_task(embeddings, labels, gallery, gallery_labels)
+    check_answerable(task.positives())
     count, dim = task.gallery.shape
     if candidates is None:
         candidates = tuning_candidates(count, dim, target.k)

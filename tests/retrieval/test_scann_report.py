@@ -197,11 +197,11 @@ def test_the_report_is_told_as_json_and_as_lines():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"queries": np.zeros((0, 2))}, "non-empty"),
-        ({"queries": np.full((4, 2), np.nan)}, "queries must be finite"),
+        ({"embeddings": np.zeros((0, 2))}, "non-empty"),
+        ({"embeddings": np.full((4, 2), np.nan)}, "embeddings must be finite"),
         ({"labels": [0, 0, 1]}, "3 labels"),
         ({"labels": [0, 1, 2, 3]}, "None of the 4 queries"),
-        ({"queries": np.ones((1, 2)), "labels": [0]}, "None of the 1 queries"),
+        ({"embeddings": np.ones((1, 2)), "labels": [0]}, "None of the 1 queries"),
         ({"ks": ()}, "whole numbers"),
         ({"gallery": np.eye(2)}, "gallery_labels=None"),
         ({"gallery": np.eye(3), "gallery_labels": [0, 1, 2]}, "same dim"),
@@ -211,7 +211,7 @@ def test_the_report_is_told_as_json_and_as_lines():
 )
 def test_bad_input_is_refused(arguments, message):
     rows = np.array([[0, 1], [0.1, 1], [1, 0], [1, 0.1]])
-    arguments = {"queries": rows, "labels": [0, 0, 1, 1], **arguments}
+    arguments = {"embeddings": rows, "labels": [0, 0, 1, 1], **arguments}
     with pytest.raises(ValueError, match=message):
         approximate_recall(**arguments)
 

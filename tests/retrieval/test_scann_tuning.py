@@ -162,7 +162,7 @@ def test_the_choice_is_told_as_json():
         ({"candidates": []}, "no candidates"),
         ({"labels": [0, 0, 1]}, "3 labels"),
         ({"labels": [0, 1, 2, 3]}, "None of the 4 queries"),
-        ({"queries": np.full((4, 2), np.nan)}, "must be finite"),
+        ({"embeddings": np.full((4, 2), np.nan)}, "must be finite"),
         ({"gallery": np.eye(3), "gallery_labels": [0, 1, 1]}, "same dim"),
         ({"gallery": np.eye(2)}, "gallery_labels=None"),
         (
@@ -173,7 +173,7 @@ def test_the_choice_is_told_as_json():
 )
 def test_bad_input_is_refused(arguments, message):
     rows = np.array([[0, 1], [0.1, 1], [1, 0], [1, 0.1]])
-    arguments = {"queries": rows, "labels": [0, 0, 1, 1], **arguments}
+    arguments = {"embeddings": rows, "labels": [0, 0, 1, 1], **arguments}
     with pytest.raises(ValueError, match=message):
         tune(**arguments, progress=quiet)
 
