@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
+import threadpoolctl
 import tqdm
 
 from ms_keras.retrieval.inputs import blocks
@@ -24,9 +25,9 @@ from ms_keras.retrieval.inputs import blocks
 # rows were seen to differ by up to 4 units of the last place of 1 (OpenBLAS, 512 to
 # 1,024 entries) because they split sums by the row's place.
 TIE = 8 * float(np.finfo(np.float32).eps)
-_ROWS, _COLUMNS = 2048, 8192  # of a tile of similarities: 64 MB
+_ROWS, _COLUMNS = 1024, 4096  # of a tile of similarities: 16 MB
 _GROUP = 64  # rows compared at a time: they stay in a core's cache, and fit a uint8
-_THREADS = min(8, os.cpu_count() or 1)  # each with a tile of its own
+_THREADS = min(64, os.cpu_count() or 1)  # each with a tile of its own
 _BLOCK_ENTRIES = 1 << 25  # of other arrays held at a time: 128 MB
 
 
@@ -161,6 +162,8 @@ def _count_reached(
 
     starts = range(0, len(queries), _ROWS)
     with (
+        # Matmuls of several threads that each want all cores wait for one another.
+        threadpoolctl.threadpool_limits(1, user_api="blas"),
         concurrent.futures.ThreadPoolExecutor(_THREADS) as pool,
         tqdm.tqdm(
             total=len(queries),
