@@ -30,6 +30,8 @@ def pair_losses(
     embeddings: tf.Tensor,
     reference_labels: tf.Tensor | None = None,
     references: tf.Tensor | None = None,
+    *,
+    block_size: int | None = None,
 ) -> tf.Tensor:
     """Returns the loss of every anchor; differentiable by all embeddings.
 
@@ -40,6 +42,9 @@ def pair_losses(
         reference_labels: `[n]` class ids of the references. Defaults to `None`: the
             anchors (of all replicas) are their own references, without self-pairs.
         references: `[n, dim]` floats. With references there is no self-pair.
+        block_size: Anchors whose pairs are in memory at once. Defaults to `None`: all
+            up to 67 million pairs, then as many as make 34 million. Recipes that need
+            the matrix as a whole always have it.
 
     Returns:
         `[m]` losses, float32 (float64 for float64 embeddings).
@@ -50,7 +55,7 @@ def pair_losses(
             `references` and `reference_labels` is given, or their shapes do not fit.
     """
     labels, embeddings = checked(labels, embeddings)
-    core = _core(recipe)
+    core = _core(recipe, block_size)
     if references is None and reference_labels is None:
         return core.batch_losses(labels, embeddings)
     reference_labels, references = checked_references(
@@ -82,19 +87,23 @@ def pair_weights(
 
 
 def pair_summary(
-    recipe: PairRecipe, labels: tf.Tensor, embeddings: tf.Tensor
+    recipe: PairRecipe,
+    labels: tf.Tensor,
+    embeddings: tf.Tensor,
+    *,
+    block_size: int | None = None,
 ) -> PairSummary:
     """Returns what happens to each anchor's pairs, against anchors of all replicas.
 
     Arguments and errors are those of `pair_losses`.
     """
     labels, embeddings = checked(labels, embeddings)
-    return _core(recipe).batch_summary(labels, embeddings)
+    return _core(recipe, block_size).batch_summary(labels, embeddings)
 
 
 @functools.cache
-def _core(recipe: PairRecipe) -> RowCore | MatrixCore:
+def _core(recipe: PairRecipe, block_size: int | None = None) -> RowCore | MatrixCore:
     """Returns the recipe's compiled computations; by rows where its parts allow it."""
     if isinstance(recipe.mining, Mining) and isinstance(recipe.weighting, Weighting):
-        return RowCore(recipe.mining, recipe.weighting)
+        return RowCore(recipe.mining, recipe.weighting, block_size)
     return MatrixCore(recipe)

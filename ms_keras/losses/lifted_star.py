@@ -31,8 +31,8 @@ class LiftedStarWeighting(Weighting):
     ) -> tuple[tf.Tensor, ...]:
         """Returns the anchors' two logarithms; -inf where there is no pair."""
         return (
-            masked.log_sum_exp(-self.alpha * similarities, positives),
-            masked.log_sum_exp(self.beta * similarities, negatives),
+            masked.log_sum_exp(-self.alpha * similarities, positives, self.alpha),
+            masked.log_sum_exp(self.beta * similarities, negatives, self.beta),
         )
 
     def losses(self, statistics: tuple[tf.Tensor, ...]) -> tf.Tensor:
@@ -51,11 +51,11 @@ class LiftedStarWeighting(Weighting):
         """Returns two softmaxes, that over positives negated."""
         positive, negative = statistics
         complete = _complete(statistics)
-        return masked.signed(
+        return masked.signed_exp(
             positives & complete,
-            tf.exp(-self.alpha * similarities - positive),
+            -self.alpha * similarities - positive,
             negatives & complete,
-            tf.exp(self.beta * similarities - negative),
+            self.beta * similarities - negative,
         )
 
 

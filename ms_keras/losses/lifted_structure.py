@@ -28,8 +28,10 @@ class LiftedStructureWeighting(Weighting):
     ) -> tuple[tf.Tensor, ...]:
         """Returns the anchors' two logarithms; -inf where there is no pair."""
         return (
-            masked.log_sum_exp(self.margin - similarities, positives),
-            masked.log_sum_exp(similarities, negatives),
+            masked.log_sum_exp(
+                self.margin - similarities, positives, within=abs(self.margin) + 1
+            ),
+            masked.log_sum_exp(similarities, negatives, within=1),
         )
 
     def losses(self, statistics: tuple[tf.Tensor, ...]) -> tf.Tensor:
@@ -47,11 +49,11 @@ class LiftedStructureWeighting(Weighting):
         """Returns minus Eq. 7 and plus Eq. 8 where the hinge is active."""
         positive, negative = statistics
         active = positive + negative > 0
-        return masked.signed(
+        return masked.signed_exp(
             positives & active,
-            tf.exp(self.margin - similarities - positive),
+            self.margin - similarities - positive,
             negatives & active,
-            tf.exp(similarities - negative),
+            similarities - negative,
         )
 
 

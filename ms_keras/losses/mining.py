@@ -6,6 +6,7 @@ import dataclasses
 
 import tensorflow as tf
 
+from ms_keras.losses import masked
 from ms_keras.losses.recipe import Bounds, Mining
 
 INFINITY = float("inf")
@@ -45,15 +46,9 @@ class MultiSimilarityMining(Mining):
         self, similarities: tf.Tensor, positives: tf.Tensor, negatives: tf.Tensor
     ) -> Bounds:
         """Returns each anchor's bounds from `[anchors, references]` similarities."""
-        hardest_negative = tf.reduce_max(
-            tf.where(negatives, similarities, -INFINITY), axis=1
-        )
-        hardest_positive = tf.reduce_min(
-            tf.where(positives, similarities, INFINITY), axis=1
-        )
         return Bounds(
-            positive_below=hardest_negative + self.epsilon,
-            negative_above=hardest_positive - self.epsilon,
+            positive_below=masked.largest(similarities, negatives) + self.epsilon,
+            negative_above=masked.least(similarities, positives) - self.epsilon,
         )
 
 

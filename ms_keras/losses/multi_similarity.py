@@ -38,8 +38,12 @@ class MultiSimilarityWeighting(Weighting):
     ) -> tuple[tf.Tensor, ...]:
         """Returns the anchors' logarithms of positives and of negatives."""
         return (
-            masked.log_one_plus_sum_exp(self._pull(similarities), positives),
-            masked.log_one_plus_sum_exp(self._push(similarities), negatives),
+            masked.log_one_plus_sum_exp(
+                self._pull(similarities), positives, at_most=self._pull(-1.0)
+            ),
+            masked.log_one_plus_sum_exp(
+                self._push(similarities), negatives, at_most=self._push(1.0)
+            ),
         )
 
     def losses(self, statistics: tuple[tf.Tensor, ...]) -> tf.Tensor:
@@ -56,17 +60,17 @@ class MultiSimilarityWeighting(Weighting):
     ) -> tf.Tensor:
         """Returns minus Eq. 14 for positives and Eq. 13 for negatives."""
         positive, negative = statistics
-        return masked.signed(
+        return masked.signed_exp(
             positives,
-            tf.exp(self._pull(similarities) - positive),
+            self._pull(similarities) - positive,
             negatives,
-            tf.exp(self._push(similarities) - negative),
+            self._push(similarities) - negative,
         )
 
-    def _pull(self, similarities: tf.Tensor) -> tf.Tensor:
+    def _pull(self, similarities: Any) -> Any:
         return self.alpha * (self.lambda_ - similarities)
 
-    def _push(self, similarities: tf.Tensor) -> tf.Tensor:
+    def _push(self, similarities: Any) -> Any:
         return self.beta * (similarities - self.lambda_)
 
 

@@ -28,9 +28,10 @@ class NPairsWeighting(Weighting):
         self, similarities: tf.Tensor, positives: tf.Tensor, negatives: tf.Tensor
     ) -> tuple[tf.Tensor, ...]:
         """Returns the negatives' logarithm, a positive's share, pull and loss."""
-        negative = masked.log_sum_exp(self.scale * similarities, negatives)
+        logits = self.scale * similarities
+        negative = masked.log_sum_exp(logits, negatives, within=self.scale)
         per_positive = masked.share(positives, similarities.dtype)
-        gap = negative[:, tf.newaxis] - self.scale * similarities
+        gap = negative[:, tf.newaxis] - logits
         pull = per_positive * masked.total(tf.sigmoid(gap), positives)
         losses = per_positive * masked.total(tf.nn.softplus(gap), positives)
         return negative, per_positive, pull, losses

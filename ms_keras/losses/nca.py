@@ -30,8 +30,8 @@ class NCAWeighting(Weighting):
         """Returns the anchors' two logarithms; -inf where there is no pair."""
         logits = self.scale * similarities
         return (
-            masked.log_sum_exp(logits, positives),
-            masked.log_sum_exp(logits, negatives),
+            masked.log_sum_exp(logits, positives, within=self.scale),
+            masked.log_sum_exp(logits, negatives, within=self.scale),
         )
 
     def losses(self, statistics: tuple[tf.Tensor, ...]) -> tf.Tensor:
@@ -49,11 +49,11 @@ class NCAWeighting(Weighting):
         positive, negative = statistics
         logits = self.scale * similarities
         wrong = self.scale * tf.sigmoid(_gap(statistics))
-        return masked.signed(
+        return wrong * masked.signed_exp(
             positives,
-            wrong * tf.exp(logits - positive),
+            logits - positive,
             negatives & (positive > -float("inf")),
-            wrong * tf.exp(logits - negative),
+            logits - negative,
         )
 
 

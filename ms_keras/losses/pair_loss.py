@@ -58,6 +58,27 @@ class PairLoss(tf.keras.losses.Loss):
             name=name, reduction="none" if reduction is None else reduction
         )
         self._recipe = recipe_of(weighting, mining)
+        self._block_size: int | None = None
+
+    @property
+    def block_size(self) -> int | None:
+        """Anchors whose pairs are in memory at once; may be set. Defaults to `None`.
+
+        `None` keeps the matrix of all pairs up to 67 million of them (8,192 anchors
+        among themselves) and takes larger batches in blocks. Blocks need a third
+        matmul, little memory, and give the same numbers. Losses that need the matrix
+        as a whole (triplet, histogram, distance-weighted mining) always have it.
+        """
+        return self._block_size
+
+    @block_size.setter
+    def block_size(self, anchors: int | None) -> None:
+        if anchors is not None and not (isinstance(anchors, int) and anchors > 0):
+            raise ValueError(
+                "block_size must be a number of anchors, 1 or more, or None to let the "
+                f"batch decide; got {anchors!r}."
+            )
+        self._block_size = anchors
 
     @property
     def recipe(self) -> PairRecipe:
@@ -76,7 +97,9 @@ class PairLoss(tf.keras.losses.Loss):
 
     def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
         """Returns the loss of every anchor: `[batch]` float32."""
-        return engine.pair_losses(self.recipe, y_true, y_pred)
+        return engine.pair_losses(
+            self.recipe, y_true, y_pred, block_size=self.block_size
+        )
 
     def pair_weights(
         self,
@@ -111,6 +134,8 @@ class PairLoss(tf.keras.losses.Loss):
         """Returns the constructor's arguments as plain JSON types."""
         serialize = tf.keras.utils.serialize_keras_object
         config = {**super().get_config(), "mining": serialize(self.recipe.mining)}
+        if self.block_size is not None:
+            config["block_size"] = self.block_size
         if type(self) is PairLoss:
             return {**config, "weighting": serialize(self.recipe.weighting)}
         # A subclass takes the weighting's parameters one by one.
@@ -124,7 +149,11 @@ class PairLoss(tf.keras.losses.Loss):
             for name in ("mining", "weighting")
             if isinstance(config.get(name), dict)
         }
-        return cls(**{**config, **parts})
+        config = {**config, **parts}
+        block_size = config.pop("block_size", None)
+        loss = cls(**config)
+        loss.block_size = block_size
+        return loss
 
 
 def recipe_of(

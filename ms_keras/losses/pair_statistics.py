@@ -54,7 +54,9 @@ class PairStatistics(tf.keras.metrics.Metric):
         sample_weight: tf.Tensor | None = None,
     ) -> None:
         """Sums up a batch's pairs; anchors of weight 0 are left out."""
-        summary = engine.pair_summary(self.loss.recipe, y_true, y_pred)
+        summary = engine.pair_summary(
+            self.loss.recipe, y_true, y_pred, block_size=self.loss.block_size
+        )
         counted = tf.ones_like(summary.positives)
         if sample_weight is not None:
             counted = tf.reshape(tf.cast(sample_weight, counted.dtype), [-1])

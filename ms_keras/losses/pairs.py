@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from ms_keras.losses import replicas
 from ms_keras.losses.labels import integer_labels
-from ms_keras.unit_rows import unit_rows
+from ms_keras.unit_rows import unit_rows_of_a_loss
 
 
 class PairBatch(NamedTuple):
@@ -23,6 +23,14 @@ class PairBatch(NamedTuple):
     anchor_labels: tf.Tensor  # [m] int64
     reference_labels: tf.Tensor  # [n] int64
     self_indices: tf.Tensor  # [m] int32
+
+    def of_anchors(self, rows: tf.Tensor) -> PairBatch:
+        """Returns some of the anchors, by their indices, against all references."""
+        return self._replace(
+            anchors=tf.gather(self.anchors, rows),
+            anchor_labels=tf.gather(self.anchor_labels, rows),
+            self_indices=tf.gather(self.self_indices, rows),
+        )
 
     def similarities(self) -> tf.Tensor:
         """Returns cosine similarities `[m, n]`."""
@@ -92,7 +100,7 @@ def checked(
         )
     if embeddings.dtype != tf.float64:  # halves lose S, and overflow at exp(beta S)
         embeddings = tf.cast(embeddings, tf.float32)
-    return labels, unit_rows(embeddings)
+    return labels, unit_rows_of_a_loss(embeddings)
 
 
 def checked_references(
