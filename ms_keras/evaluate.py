@@ -42,7 +42,12 @@ flags.DEFINE_string(
     "Folder of a finished run: its exported tower is scored on its test images.",
     allow_override=True,
 )
-flags.DEFINE_string("saved_model", "", "Folder of an exported tower.")
+flags.DEFINE_string(
+    "saved_model",
+    "",
+    "Folder of an exported tower, or its .onnx or .tflite file (export.onnx, "
+    "export.litert).",
+)
 flags.DEFINE_string(
     "embeddings",
     "",

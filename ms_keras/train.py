@@ -29,13 +29,13 @@ from ms_keras.data.sample import sampled_protocol
 from ms_keras.losses import PairLoss, PairStatistics
 from ms_keras.losses import flags as loss_flags
 from ms_keras.models import flags as model_flags
-from ms_keras.models.serving import save_serving_model
 from ms_keras.models.tower import features_of
 from ms_keras.retrieval.embedding import Model, pixel_rows
 from ms_keras.retrieval.picture import retrievals_picture
 from ms_keras.retrieval.report import as_json, report_of, table, write_json
 from ms_keras.retrieval.scann_scores import approximate_scores
 from ms_keras.retrieval.scores import Scored, Scores, score_arrays, score_protocol
+from ms_keras.serving import save_serving_model
 from ms_keras.training import flags as training_flags
 from ms_keras.training.checkpoints import Checkpoints
 from ms_keras.training.events import Events, write_picture

@@ -26,8 +26,9 @@ from ms_keras import program  # before TensorFlow, whose notices it quietens
 
 from absl import flags  # isort: skip
 
+from benchmarks.machine import machine
 from benchmarks.recall.contenders import OURS, find_contenders
-from benchmarks.recall.report import disagreements, machine, report, table
+from benchmarks.recall.report import disagreements, report, table
 from benchmarks.recall.rounds import all_rounds
 from benchmarks.recall.vectors import read_vectors, write_vectors
 from ms_keras.retrieval.report import write_json
@@ -75,7 +76,7 @@ def main() -> int:
         "rounds": FLAGS.rounds,
         "contenders": rows,
     }
-    print(table(rows))
+    print(table(result))
     if FLAGS.out:
         write_json(FLAGS.out, result)
     problems = disagreements(rows)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import pathlib
-import platform
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -39,8 +36,9 @@ def disagreements(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
     ]
 
 
-def table(rows: Mapping[str, Mapping[str, Any]]) -> str:
+def table(result: Mapping[str, Any]) -> str:
     """Returns the contenders as a table of Markdown."""
+    rows: Mapping[str, Mapping[str, Any]] = result["contenders"]
     heads = [
         "contender",
         "s, median (range)",
@@ -59,18 +57,6 @@ def table(rows: Mapping[str, Mapping[str, Any]]) -> str:
             cells = _cells(row)
         lines.append(_line([row["title"], *cells]))
     return "\n".join(lines)
-
-
-def machine() -> dict[str, Any]:
-    """Returns what the numbers were measured on."""
-    return {
-        "cpu": _cpu(),
-        "cores": len(os.sched_getaffinity(0)),
-        "memory_gb": round(
-            os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-        ),
-        "system": f"{platform.system()} {platform.machine()}",
-    }
 
 
 def _row(
@@ -142,12 +128,3 @@ def _number(value: float | None, form: str = ".2f") -> str:
 
 def _line(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
-
-
-def _cpu() -> str:
-    try:
-        lines = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    names = [line.partition(":")[2].strip() for line in lines if "model name" in line]
-    return names[0] if names else platform.processor()

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import os
 import pathlib
-import signal
-import subprocess
 import sys
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -15,17 +11,9 @@ import numpy as np
 
 from benchmarks.peers import PeerError, python_of
 from benchmarks.recall.contenders import Contender
+from benchmarks.turns import TurnError, run_turn
 
-_REPOSITORY = pathlib.Path(__file__).parents[2]
-# All use all cores, whatever this shell says.
-_THREAD_LIMITS = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-    "TF_NUM_INTRAOP_THREADS",
-    "TF_NUM_INTEROP_THREADS",
-)
+_MODULE = "benchmarks.recall.turn"
 
 
 class Turns(NamedTuple):
@@ -40,10 +28,6 @@ class Turns(NamedTuple):
     results: list[dict[str, Any]]
     ranks: np.ndarray | None
     trouble: str
-
-
-class _TurnError(RuntimeError):
-    """A turn that came to no result; the message is for the table."""
 
 
 def all_rounds(
@@ -83,7 +67,7 @@ def all_rounds(
             python = pythons[contender.name]
             try:
                 result = _turn(contender, python, folder, timeout)
-            except _TurnError as error:
+            except TurnError as error:
                 turns[contender.name] = so_far._replace(trouble=str(error))
                 told = str(error)
             else:
@@ -119,31 +103,7 @@ def _turn(
         "ranks": str(_ranks_file(contender, folder)),
         "libraries": contender.libraries,
     }
-    try:
-        process = subprocess.run(
-            [python, "-m", "benchmarks.recall.turn", json.dumps(order)],
-            cwd=_REPOSITORY,
-            env=_environment(),
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=timeout,
-            check=True,
-        )
-    except subprocess.TimeoutExpired:
-        raise _TurnError(f"did not finish in {timeout:g} s") from None
-    except subprocess.CalledProcessError as error:
-        print(error.stderr, file=sys.stderr, flush=True)
-        if error.returncode < 0:
-            name = signal.Signals(-error.returncode).name
-            raise _TurnError(f"was ended by {name}") from None
-        raise _TurnError("failed") from None
-    return json.loads(process.stdout.splitlines()[-1])
-
-
-def _environment() -> dict[str, str]:
-    kept = {k: v for k, v in os.environ.items() if k not in _THREAD_LIMITS}
-    return {**kept, "CUDA_VISIBLE_DEVICES": "-1"}  # a comparison of processors
+    return run_turn(python, _MODULE, order, timeout)
 
 
 def _ranks_file(contender: Contender, folder: pathlib.Path) -> pathlib.Path:

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.memory import IN_USE, PEAK, memory, reset_peak
 from benchmarks.recall.vectors import read_vectors
 from benchmarks.recall.works import WORKS
 
@@ -39,10 +40,10 @@ def main(order: dict[str, Any]) -> dict[str, Any]:
     work = WORKS[order["work"]]
     work(rows[:_WARM_ROWS], labels[:_WARM_ROWS], **order["options"])
     rows.sum()  # brings all of them in from the file
-    before = _memory("VmRSS")
-    reset = _reset_peak()
+    before = memory(IN_USE)
+    reset = reset_peak()
     found = work(rows, labels, **order["options"])
-    peak = _memory("VmHWM") if reset else None
+    peak = memory(PEAK) if reset else None
     if found.ranks is not None:
         np.save(order["ranks"], found.ranks)
     return {
@@ -55,28 +56,6 @@ def main(order: dict[str, Any]) -> dict[str, Any]:
             **{name: importlib.metadata.version(name) for name in order["libraries"]},
         },
     }
-
-
-def _memory(what: str) -> int | None:
-    """Returns a number of bytes that Linux tells about this process."""
-    try:
-        lines = pathlib.Path("/proc/self/status").read_text().splitlines()
-    except OSError:
-        return None
-    for line in lines:
-        name, _, value = line.partition(":")
-        if name == what:
-            return 1024 * int(value.split()[0])
-    return None
-
-
-def _reset_peak() -> bool:
-    """Lowers the peak to what is in use: imports and the warm turn do not count."""
-    try:
-        pathlib.Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        return False
-    return True
 
 
 if __name__ == "__main__":

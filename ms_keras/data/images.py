@@ -11,6 +11,8 @@ import math
 
 import tensorflow as tf
 
+from ms_keras.data import exif
+
 _LOG_RATIO = math.log(4 / 3)  # aspect ratios of crops go from 3/4 to 4/3
 _ATTEMPTS = 10
 _DCT = "INTEGER_ACCURATE"  # the default is faster, and off by some grey levels
@@ -52,7 +54,7 @@ class Augmentation:
 def decode_for_training(
     encoded: tf.Tensor, seed: tf.Tensor, augmentation: Augmentation
 ) -> tf.Tensor:
-    """Decodes a random crop of an image.
+    """Decodes a random crop of an image, upright as its Exif says.
 
     Only the crop of a JPEG is decoded. The same seed gives the same picture.
 
@@ -78,6 +80,7 @@ def decode_for_training(
         return image[top : top + height, left : left + width]
 
     crop = tf.cond(tf.io.is_jpeg(encoded), crop_of_jpeg, crop_of_other)
+    crop = exif.upright(crop, encoded)
     image = _resize(crop, tf.stack([size, size]))
     if augmentation.flip:
         image = tf.cond(uniform[-1] < 0.5, lambda: image[:, ::-1], lambda: image)
@@ -88,6 +91,8 @@ def decode_for_scoring(
     encoded: tf.Tensor, image_size: int, short_side: int
 ) -> tf.Tensor:
     """Decodes an image the same way every time: short side resized, centre cropped.
+
+    Photographs that cameras stored on their side are turned upright first.
 
     Args:
         encoded: Scalar string, a JPEG or PNG file.
@@ -110,6 +115,7 @@ def decode_for_scoring(
         lambda: tf.io.decode_jpeg(encoded, channels=3, dct_method=_DCT),
         lambda: _decode_other(encoded),
     )
+    image = exif.upright(image, encoded)
     shape = tf.shape(image)[:2]
     resized = shape * short_side // tf.reduce_min(shape)
     image = _resize(image, resized)

@@ -61,6 +61,22 @@ def tfds_protocol(
     return Protocol(builder.info.name, train, test, gallery, ks)
 
 
+def tfds_images(name: str, data_dir: str, split: str) -> ImageSet:
+    """Prepares a TFDS data set, if it is not yet, and returns one of its splits.
+
+    Args:
+        name: As `tfds_protocol` takes it.
+        data_dir: Where TFDS keeps data sets; if empty, its own default.
+        split: The split.
+
+    Raises:
+        ValueError: As `tfds_protocol`.
+    """
+    builder = _prepared(name, data_dir)
+    image, label = _features(builder)
+    return _split(builder, split, image, label)
+
+
 def _prepared(name: str, data_dir: str) -> Any:
     """Returns the builder of a data set whose files are there."""
     builder = _builder(name, data_dir)

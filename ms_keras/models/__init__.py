@@ -1,4 +1,4 @@
-"""Embedding towers: backbones, their weights, and the towers' way into serving."""
+"""Embedding towers: backbones and their weights."""
 
 from ms_keras.models.tower import build_tower, features_of
 

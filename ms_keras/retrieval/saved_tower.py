@@ -9,12 +9,14 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from ms_keras.retrieval.embedding import Model
+from ms_keras.retrieval.tower_files import TowerFile, open_litert, open_onnx
 
 _SIGNATURE = "serving_default"
+_FILES = {".onnx": open_onnx, ".tflite": open_litert}
 
 
 class SavedTower(NamedTuple):
-    """What scoring needs of a SavedModel.
+    """What scoring needs of an exported tower.
 
     Attributes:
         model: From `[batch, image_size, image_size, 3]` float32 images in 0-255 to
@@ -26,7 +28,29 @@ class SavedTower(NamedTuple):
     image_size: int
 
 
-def load_saved_tower(directory: str | os.PathLike[str]) -> SavedTower:
+def load_saved_tower(path: str | os.PathLike[str]) -> SavedTower:
+    """Loads a tower for scoring: a SavedModel, or an `.onnx` or `.tflite` file.
+
+    Args:
+        path: Folder of a SavedModel whose `serving_default` takes `images` and gives
+            `embeddings`, or a file that `export.onnx` or `export.litert` wrote. A file
+            is run outside of TensorFlow's graph, on the CPU.
+
+    Raises:
+        ValueError: If there is none, it is damaged, its signature is another, or the
+            package that runs it is missing.
+    """
+    open_file = _FILES.get(pathlib.Path(path).suffix)
+    if open_file is None or os.path.isdir(path):
+        return load_saved_model(path)
+    try:
+        content = pathlib.Path(path).read_bytes()
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error}. Check the path.") from error
+    return _of_file(open_file(content, str(path)))
+
+
+def load_saved_model(directory: str | os.PathLike[str]) -> SavedTower:
     """Loads a SavedModel whose `serving_default` takes `images`, gives `embeddings`.
 
     Raises:
@@ -46,6 +70,15 @@ def load_saved_tower(directory: str | os.PathLike[str]) -> SavedTower:
         return loaded.signatures[_SIGNATURE](images=images)["embeddings"]
 
     return SavedTower(model, size)
+
+
+def _of_file(file: TowerFile) -> SavedTower:
+    def model(images: tf.Tensor) -> tf.Tensor:
+        # Scoring stays in this process, so that a call back into Python is all right.
+        rows = tf.numpy_function(file.embed, [images], tf.float32)
+        return tf.ensure_shape(rows, (None, file.dim))
+
+    return SavedTower(model, file.image_size)
 
 
 def _check_folder(path: pathlib.Path) -> None:

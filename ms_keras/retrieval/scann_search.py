@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import json
 import os
 import pathlib
 import re
-import sys
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +17,7 @@ from ms_keras.retrieval.inputs import (
     excluded_indices,
     unit_rows,
 )
+from ms_keras.retrieval.scann_package import build, import_scann
 from ms_keras.retrieval.scann_settings import (
     ScannSettings,
     choose_settings,
@@ -28,6 +27,7 @@ from ms_keras.retrieval.searcher import NOBODY, Neighbours, Searcher
 from ms_keras.retrieval.searcher_files import check_folder, write_folder
 
 _KIND = "scann"
+_MODULE = "scann_ops_pybind"
 _ABOUT = "scann.json"
 _ASSETS = "scann_assets.pbtxt"
 _ASSET_PATH = re.compile(r'(asset_path: ")(?:[^"\n]*/)?([^"/\n]+")')
@@ -68,7 +68,7 @@ class ScannSearcher(Searcher):
 
     def __init__(self, settings: ScannSettings | None = None, k: int = 100) -> None:
         check_ks([k])
-        _import_scann()
+        import_scann(_MODULE)
         self._wanted = settings
         self._k = int(k)
         self._index: _Index | None = None
@@ -88,7 +88,9 @@ class ScannSearcher(Searcher):
         count, dim = rows.shape
         wanted = self._wanted or choose_settings(count, dim, self._k)
         settings = fit_settings(wanted, count)
-        self._index = _Index(_build(rows, settings), count, dim, settings)
+        self._index = _Index(
+            build(import_scann(_MODULE), rows, settings), count, dim, settings
+        )
         return self
 
     def adjusted(
@@ -172,36 +174,6 @@ class ScannSearcher(Searcher):
         return self._index
 
 
-def _import_scann() -> Any:
-    # Here and not above: the package exists for Linux only.
-    try:
-        return importlib.import_module("scann.scann_ops.py.scann_ops_pybind")
-    except ImportError as error:
-        raise ValueError(
-            "Approximate search needs the package scann, which cannot be imported here "
-            f"({sys.platform}): {error}. It exists for Linux only: pip install scann, "
-            "in the version that requirements.txt names. Exact search needs no package."
-        ) from error
-
-
-def _build(rows: np.ndarray, settings: ScannSettings) -> Any:
-    """Returns ScaNN's searcher; the neighbours named here are asked for each time."""
-    builder = _import_scann().builder(rows, 1, "dot_product")
-    sample = min(len(rows), settings.training_sample)
-    if settings.leaves:
-        builder = builder.tree(
-            settings.leaves, settings.leaves_to_search, training_sample_size=sample
-        )
-    if not settings.reorder:
-        return builder.score_brute_force().build()
-    hashed = builder.score_ah(
-        settings.dimensions_per_block,
-        anisotropic_quantization_threshold=settings.anisotropic_threshold,
-        training_sample_size=sample,
-    )
-    return hashed.reorder(settings.reorder).build()
-
-
 def _ask(index: _Index, rows: np.ndarray, asked: int) -> tuple[np.ndarray, np.ndarray]:
     """Returns `[queries, asked]` int64 indices and similarities, NaN for nobody."""
     settings = index.settings
@@ -251,7 +223,7 @@ def _read_about(folder: pathlib.Path) -> dict[str, Any]:
 
 def _load(folder: pathlib.Path) -> Any:
     """Returns ScaNN's searcher; its own `load_searcher` wants paths fixed on saving."""
-    module = _import_scann()
+    module = import_scann(_MODULE)
     place = str(folder).replace("\\", "\\\\").replace('"', '\\"')
     text = (folder / _ASSETS).read_text(encoding="utf-8")
     text = _ASSET_PATH.sub(lambda path: f"{path[1]}{place}/{path[2]}", text)

@@ -188,7 +188,7 @@ def test_only_an_exact_contender_that_is_off_is_a_disagreement(vectors):
     assert rows["floor"]["over_ours"] == 2.0
     assert rows["ours"]["recall"]["10"] == np.mean(right <= 10)
     assert "1000" not in rows["topk-11"]["recall"]
-    lines = table(rows).splitlines()
+    lines = table({"contenders": rows}).splitlines()
     assert len(lines) == 2 + len(names)
     assert len({line.count("|") for line in lines}) == 1
 
@@ -208,7 +208,7 @@ def test_a_contender_in_trouble_does_not_stop_the_others(folder, tmp_path, capsy
     assert "round 2: fine: search" in out
     assert "KeyError: 'no such work'" in err
     rows = report(contenders, turns, read_vectors(folder))
-    assert "| broken | failed |" in table(rows)
+    assert "| broken | failed |" in table({"contenders": rows})
 
 
 def test_a_turn_that_takes_too_long_is_given_up(folder, tmp_path):

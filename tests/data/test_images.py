@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from conftest import encoded, picture
-from PIL import Image
+from PIL import Image, ImageOps
 
 from ms_keras.data.images import Augmentation, decode_for_scoring, decode_for_training
 
@@ -39,6 +39,38 @@ def test_real_photographs_agree_with_pillow_to_two_grey_levels(test_data, tmp_pa
     for data in photographs:
         image = decode_for_scoring(data, 112, 128).numpy()
         assert np.abs(image - pillow_scoring(data, 112, 128)).mean() < 2
+
+
+def on_its_side(orientation, size=(83, 61)):
+    """Returns a photograph as a camera stores it, and as it is meant, without loss."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encoded(picture(6, size), "JPEG", exif=exif, subsampling=0)
+    upright = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
+    return data, encoded(upright, "PNG")
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_photographs_are_scored_upright(orientation):
+    stored, meant = on_its_side(orientation)
+    image = decode_for_scoring(stored, 40, 48).numpy()
+    assert np.abs(image - decode_for_scoring(meant, 40, 48)).max() < 3
+    assert np.abs(image - pillow_scoring(meant, 40, 48)).mean() < 2
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("seed", range(3))
+def test_photographs_are_trained_on_upright(orientation, seed):
+    # Crops of nearly everything: those of either file are nearly the same.
+    augmentation = Augmentation(8, min_area=0.98, flip=False)
+    stored, meant = on_its_side(orientation, (64, 64))
+    crop = decode_for_training(stored, [seed, 0], augmentation).numpy()
+    expected = decode_for_scoring(meant, 8, 8).numpy()
+    others = [np.rot90(expected, turns) for turns in range(4)]
+    others += [other[:, ::-1] for other in others]
+    distances = [np.abs(crop - other).mean() for other in others]
+    assert np.argmin(distances) == 0
+    assert distances[0] < 15
 
 
 @pytest.mark.parametrize(

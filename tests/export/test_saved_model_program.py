@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from export.saved_model import next_version
 from ms_keras.models import build_tower
+from ms_keras.serving.model_card import read_model_card
+from ms_keras.serving.warmup import WARMUP_FILE, can_write_warmup
 
 ROOT = pathlib.Path(__file__).parents[2]
 IMAGES = np.random.default_rng(0).uniform(0, 255, (2, 32, 32, 3)).astype("float32")
@@ -64,22 +65,54 @@ def test_a_folder_that_is_no_run_is_refused_and_nothing_written(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_keras_file_is_exported_with_its_options(tmp_path):
+    tower = build_tower("small_conv", 6, 32, weights=None)
+    tower.save(tmp_path / "tower.keras")
+    base = tmp_path / "models" / "drawings"
+    finished = export(
+        f"--model={tmp_path / 'tower.keras'}",
+        f"--out={base}",
+        "--dim=4",
+        "--output=int8",
+        "--max_batch=2",
+        "--warmup=no",
+    )
+    assert finished.returncode == 0, finished.stderr
+    signatures = tf.saved_model.load(str(base / "1")).signatures
+    rows = signatures["serving_default"](images=IMAGES)["embeddings"]
+    expected = tower(IMAGES).numpy()[:, :4]
+    expected *= 127 / np.linalg.norm(expected, axis=1, keepdims=True)
+    np.testing.assert_allclose(rows, expected, atol=0.501)
+    card = read_model_card(base / "1")
+    assert card["file"] == "tower.keras"
+    # 256 / 227 of the image size, as in scoring.
+    assert card["preprocessing"]["short_side"] == 36
+    assert not (base / "1" / WARMUP_FILE).exists()
+
+
+def test_the_card_tells_the_run(run, tmp_path):
+    finished = export(f"--run_dir={run[0]}", f"--out={tmp_path / 'm'}", "--warmup=auto")
+    assert finished.returncode == 0, finished.stderr
+    card = read_model_card(tmp_path / "m" / "1")
+    assert card["checkpoint"] == "best"
+    assert "--embedding_dim=4" in card["flags"]
+    assert (tmp_path / "m" / "1" / WARMUP_FILE).exists() == can_write_warmup()
+    assert ("No warm-up" in finished.stdout) != can_write_warmup()
+
+
 @pytest.mark.parametrize(
-    ("present", "expected"),
+    ("arguments", "message"),
     [
-        ([], "1"),
-        (["1", "2", "10"], "11"),
-        (["7"], "8"),
-        ([".3.0f3c", "notes", "4.partial"], "1"),
+        (["--out=o"], "Name one tower"),
+        (["--out=o", "--run_dir=a", "--model=b"], "Name one tower"),
+        (["--run_dir=a"], "--out is missing"),
+        (["--out=o", "--model=no.keras"], "no.keras is none"),
+        (["--out=o", f"--model={__file__}"], "does not load as a Keras model"),
     ],
 )
-def test_next_version_counts_numbered_folders_only(present, expected, tmp_path):
-    for name in present:
-        (tmp_path / name).mkdir()
-    assert next_version(tmp_path).name == expected
-
-
-def test_versions_go_into_a_folder(tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(ValueError, match="--out must be a folder"):
-        next_version(tmp_path / "file")
+def test_what_cannot_be_exported_is_told(arguments, message, tmp_path):
+    finished = export(*arguments)
+    assert finished.returncode == 2
+    assert message in finished.stderr
+    assert "Traceback" not in finished.stderr
+    assert not (ROOT / "o").exists()

@@ -13,8 +13,8 @@ from ms_keras.models.backbones import find_backbone
 from ms_keras.models.bn_inception import bn_inception
 from ms_keras.models.convert_bn_inception import fill
 from ms_keras.models.preprocessing import Preprocessing
-from ms_keras.models.serving import save_serving_model
 from ms_keras.models.weights import save_backbone_weights
+from ms_keras.serving import save_serving_model
 
 POOLS = (
     "pool1_3x3_s2",

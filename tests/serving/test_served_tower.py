@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from ms_keras.data.images import decode_for_scoring
 from ms_keras.models import build_tower
-from ms_keras.models.serving import save_serving_model
+from ms_keras.serving import ServingOptions, save_serving_model
 
 SIZE, SHORT_SIDE = 32, 36
 IMAGES = np.random.default_rng(0).uniform(0, 255, (3, SIZE, SIZE, 3)).astype("f4")
@@ -34,21 +34,24 @@ def signatures(directory):
 
 
 def test_there_are_two_signatures_of_these_names_and_shapes(signatures):
-    assert set(signatures) == {"serving_default", "embed_bytes"}
     given = {name: s.structured_input_signature[1] for name, s in signatures.items()}
+    files = {"image_bytes": tf.TensorSpec((None,), tf.string, name="image_bytes")}
     assert given == {
         "serving_default": {
             "images": tf.TensorSpec((None, SIZE, SIZE, 3), tf.float32, name="images")
         },
-        "embed_bytes": {
-            "image_bytes": tf.TensorSpec((None,), tf.string, name="image_bytes")
-        },
+        "embed_bytes": files,
+        "embed_bytes_safe": files,
     }
     for signature in signatures.values():
-        (result,) = signature.structured_outputs.items()
-        assert result[0] == "embeddings"
-        assert result[1].shape.as_list() == [None, 8]
-        assert result[1].dtype == tf.float32
+        results = dict(signature.structured_outputs)
+        embeddings = results.pop("embeddings")
+        assert embeddings.shape.as_list() == [None, 8]
+        assert embeddings.dtype == tf.float32
+        assert {name: spec.dtype for name, spec in results.items()} in (
+            {},
+            {"readable": tf.bool},
+        )
 
 
 def test_pixels_embed_as_the_tower_does(tower, signatures):
@@ -63,6 +66,100 @@ def test_files_embed_as_scored_images_do(tower, signatures):
     embeddings = signatures["embed_bytes"](image_bytes=tf.stack(encoded))
     expected = tower(tf.stack(scored))
     np.testing.assert_allclose(embeddings["embeddings"], expected, atol=1e-6)
+
+
+def test_an_image_that_cannot_be_read_is_named_or_left_out(tower, signatures):
+    pixels = tf.cast(tf.image.resize(IMAGES[0], (41, 83)), tf.uint8)
+    good = tf.io.encode_jpeg(pixels).numpy()
+    files = tf.constant([good, good, good[:100], good])
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"image_bytes\[2\] of 4"):
+        signatures["embed_bytes"](image_bytes=files)
+    found = signatures["embed_bytes_safe"](image_bytes=files)
+    assert found["readable"].numpy().tolist() == [True, True, False, True]
+    expected = np.repeat(tower(decode_for_scoring(good, SIZE, SHORT_SIDE)[None]), 4, 0)
+    expected[2] = 0
+    np.testing.assert_allclose(found["embeddings"], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("count", [63, 64, 65, 150])
+def test_long_batches_embed_in_parts_as_at_once(tower, signatures, count):
+    images = np.random.default_rng(1).uniform(0, 255, (count, SIZE, SIZE, 3))
+    images = images.astype("f4")
+    embeddings = signatures["serving_default"](images=images)["embeddings"]
+    np.testing.assert_allclose(embeddings, tower(images), atol=1e-6)
+    encoded = tf.stack([tf.io.encode_png(image) for image in images.astype("u1")])
+    found = signatures["embed_bytes"](image_bytes=encoded)["embeddings"]
+    scored = tf.stack([decode_for_scoring(f, SIZE, SHORT_SIDE) for f in encoded])
+    np.testing.assert_allclose(found, tower(scored), atol=1e-6)
+
+
+@pytest.mark.parametrize("signature", ["serving_default", "embed_bytes"])
+def test_a_request_of_too_many_images_is_refused(tower, tmp_path, signature):
+    options = ServingOptions(max_batch=3)
+    save_serving_model(tower, tmp_path / "1", short_side=SHORT_SIDE, options=options)
+    function = tf.saved_model.load(str(tmp_path / "1")).signatures[signature]
+    if signature == "serving_default":
+        name, batch = "images", np.zeros((4, SIZE, SIZE, 3), "f4")
+    else:
+        name, batch = "image_bytes", np.array([b"no image"] * 4, object)
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"4 images; .* 3 at most"):
+        function(**{name: tf.constant(batch)})
+
+
+def test_embeddings_can_be_cut_short(tower, tmp_path):
+    options = ServingOptions(dim=5)
+    save_serving_model(tower, tmp_path / "1", short_side=SHORT_SIDE, options=options)
+    signatures = tf.saved_model.load(str(tmp_path / "1")).signatures
+    embeddings = signatures["serving_default"](images=IMAGES)["embeddings"]
+    expected = tower(IMAGES).numpy()[:, :5]
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    np.testing.assert_allclose(embeddings, expected, atol=1e-6)
+
+
+def test_embeddings_can_be_bytes(tower, tmp_path):
+    options = ServingOptions(output="int8")
+    save_serving_model(tower, tmp_path / "1", short_side=SHORT_SIDE, options=options)
+    signatures = tf.saved_model.load(str(tmp_path / "1")).signatures
+    embeddings = signatures["serving_default"](images=IMAGES)["embeddings"]
+    assert embeddings.dtype == tf.int8
+    # Within a rounding of one step: compiled and eager sums differ in the last bit.
+    np.testing.assert_allclose(embeddings, 127 * tower(IMAGES).numpy(), atol=0.501)
+
+
+def test_similarities_of_bytes_are_off_by_as_much_as_is_said():
+    rows = np.random.default_rng(0).normal(size=(300, 512))
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    coarse = np.round(127 * rows)
+    error = coarse @ coarse.T / 127**2 - rows @ rows.T
+    assert error[~np.eye(300, dtype=bool)].std() < 0.0035
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"output": "float16"}, "output must be one of"),
+        ({"dim": -1}, "dim must be 0 or more; got -1"),
+        ({"max_batch": 0}, "max_batch must be 1 or more"),
+        ({"max_pixels": 0}, "max_pixels must be 1 or more"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        ServingOptions(**options)
+
+
+def test_more_entries_than_there_are_cannot_be_kept(tower, tmp_path):
+    with pytest.raises(ValueError, match=r"8 entries, dim=9 cannot be kept"):
+        save_serving_model(
+            tower, tmp_path / "1", short_side=SHORT_SIDE, options=ServingOptions(dim=9)
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_path_of_this_machine_is_inside(directory):
+    for path in directory.rglob("*"):
+        if path.is_file():
+            assert str(directory.parent).encode() not in path.read_bytes()
 
 
 def test_no_images_give_no_rows(signatures):

@@ -1,0 +1,110 @@
+"""Where a client's images come from: folders, files, and a web server of ours."""
+
+import http.server
+import threading
+
+import pytest
+from serving_fixtures import encoded
+
+from ms_keras.serving.client import Retries, sources
+from ms_keras.serving.client.sources import Source, images_of, read, urls_of
+
+AT_ONCE = Retries(2, 0.0)
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    busy = 0  # times that /busy is still refused
+
+    def do_GET(self):
+        if self.path == "/busy" and Handler.busy:
+            Handler.busy -= 1
+            self.send_error(503)
+        elif self.path in ("/busy", "/image"):
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(encoded(0))
+        else:
+            self.send_error(404)
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture(scope="module")
+def web():
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+
+
+def test_a_url_is_read(web):
+    assert read(Source("a", f"{web}/image"), AT_ONCE) == encoded(0)
+
+
+def test_a_busy_web_server_is_asked_again(web):
+    Handler.busy = 2
+    assert read(Source("a", f"{web}/busy"), AT_ONCE) == encoded(0)
+    Handler.busy = 3
+    with pytest.raises(ValueError, match=r"cannot read .*busy: HTTP 503"):
+        read(Source("a", f"{web}/busy"), AT_ONCE)
+
+
+def test_a_missing_page_and_a_missing_server_are_told(web):
+    with pytest.raises(ValueError, match="HTTP 404"):
+        read(Source("a", f"{web}/gone"), AT_ONCE)
+    with pytest.raises(ValueError, match="UNAVAILABLE"):
+        read(Source("a", "http://127.0.0.1:9/image"), AT_ONCE)
+
+
+def test_what_is_too_large_is_refused_from_disk_and_web(web, tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "MOST_BYTES", len(encoded(0)) - 1)
+    path = tmp_path / "a.png"
+    path.write_bytes(encoded(0))
+    for location in (str(path), f"{web}/image"):
+        with pytest.raises(ValueError, match="more than"):
+            read(Source("a", location), AT_ONCE)
+
+
+def test_folders_at_any_depth_and_files_in_the_order_given(tmp_path):
+    for name in ("b/2.JPG", "b/c/1.png", "a.jpeg", "notes.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    file = str(tmp_path / "a.jpeg")
+    found = images_of([file, str(tmp_path)])
+    assert [source.name for source in found] == [
+        file,
+        "a.jpeg",
+        "b/2.JPG",
+        "b/c/1.png",
+    ]
+    assert found[2].location == str(tmp_path / "b" / "2.JPG")
+
+
+def test_a_folder_without_images_and_a_missing_one_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="holds no images"):
+        images_of([str(tmp_path)])
+    with pytest.raises(ValueError, match="neither a folder nor a file"):
+        images_of([str(tmp_path / "x")])
+
+
+def test_urls_are_the_lines_of_a_file(tmp_path):
+    path = tmp_path / "urls.txt"
+    path.write_text("http://a/1.jpg\n\n  https://b/2.jpg \n")
+    assert [source.name for source in urls_of(str(path))] == [
+        "http://a/1.jpg",
+        "https://b/2.jpg",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("\n", "holds no URLs"), ("http://a\nb.jpg\n", "line 2: expected a URL")],
+)
+def test_other_lines_are_refused(tmp_path, text, message):
+    path = tmp_path / "urls.txt"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=message):
+        urls_of(str(path))
+    with pytest.raises(ValueError, match="cannot be read"):
+        urls_of(str(tmp_path / "none.txt"))
