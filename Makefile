@@ -1,11 +1,13 @@
 # Two commands do everything on a fresh machine:
 #   make quickstart    sets up, trains on the built-in data, leaves runs/quickstart/
 #   make test          sets up, checks style and types, runs the tests
+# A third measures everything anew and rebuilds the tables: make benchmark.
 # PYTHON picks the interpreter (3.10 to 3.13), VENV where its packages go:
 #   make test PYTHON=python3.12 VENV=.venv-3.12
 
 PYTHON ?= python3
 VENV ?= .venv
+RESULTS := benchmarks/results
 BIN := $(VENV)/bin
 # Spares the screen TensorFlow's start-up notices; errors stay.
 export TF_CPP_MIN_LOG_LEVEL ?= 2
@@ -15,7 +17,7 @@ VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2
 BASE := $(VENV)/.installed-$(VERSION)
 TEST := $(VENV)/.installed-test-$(VERSION)
 
-.PHONY: quickstart test clean
+.PHONY: quickstart test benchmark clean
 
 quickstart: $(BASE)
 	$(BIN)/python -m ms_keras.train --flagfile=configs/quickstart.cfg --run_dir=runs/quickstart
@@ -25,6 +27,20 @@ test: $(TEST)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4
+
+# Hours, on a machine that has nothing else to do. Images are generated, or those of
+# IMAGES, flags such as --dataset=image_folder --data_dir=CUB_200_2011/images.
+benchmark: $(TEST)
+	$(BIN)/python -m benchmarks.loss --losses=all --out=$(RESULTS)/loss.json
+	$(BIN)/python -m benchmarks.recall --out=$(RESULTS)/recall.json
+	$(BIN)/python -m benchmarks.step $(IMAGES) --out=$(RESULTS)/step.json
+	$(BIN)/python -m benchmarks.input_pipeline $(IMAGES) --image_size=224 \
+	  --short_side=224 --out=$(RESULTS)/input_pipeline.json
+	$(BIN)/python -m benchmarks.startup --out=$(RESULTS)/startup.json
+	$(BIN)/python -m benchmarks.serving --out=$(RESULTS)/serving.json
+	$(BIN)/python -m benchmarks.exits --out=$(RESULTS)/exits_tf$$($(BIN)/python -c \
+	  "import tensorflow as tf; print(tf.__version__.rpartition('.')[0])").json
+	$(BIN)/python -m benchmarks.rebuild
 
 $(BASE): requirements.txt pyproject.toml
 	@case "$(VERSION)" in 3.10|3.11|3.12|3.13) ;; *) \

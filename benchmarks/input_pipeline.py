@@ -3,6 +3,8 @@
     python -m benchmarks.input_pipeline --flagfile=configs/cub200_mobilenet.cfg \
         --data_dir=... --image_size=224
 
+Without --data_dir the images are generated, and the network is that of the recipe.
+
 The bare loops read the same files with `tf.data`, batch and prefetch them, and do
 nothing else: no balanced classes, no resuming, no unreadable images. One decodes and
 resizes as accurately as we do, the other at TensorFlow's defaults. All take turns.
@@ -17,16 +19,18 @@ import json
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from ms_keras import program  # before TensorFlow, whose notices it quietens
 
 import tensorflow as tf  # isort: skip
 from absl import flags
 
+from benchmarks.photographs import network_defaults, protocol_from_flags
 from benchmarks.step import ratios, turn
 from ms_keras import train
 from ms_keras.data.images import Augmentation, decode_for_training
-from ms_keras.data.protocol import ImageSet
+from ms_keras.data.protocol import ImageSet, Protocol
 
 FLAGS = flags.FLAGS
 OURS = "ms_keras"
@@ -107,9 +111,8 @@ def share_waiting(dataset: tf.data.Dataset) -> dict[str, float]:
     }
 
 
-def main() -> int:
-    """Measures all loops and prints images/s and their ratios."""
-    protocol = train.data_flags.protocol_from_flags()
+def measure(protocol: Protocol) -> dict[str, Any]:
+    """Returns images/s of all loops, their ratios, and how long training waits."""
     augmentation = train.data_flags.augmentation_from_flags(
         FLAGS.image_size, train.model_flags.short_side_from_flags()
     )
@@ -124,7 +127,7 @@ def main() -> int:
         for name, dataset in loops.items():
             speeds[name].append(images_per_second(iter(dataset)))
             print(f"turn {number + 1}: {name} {speeds[name][-1]:.0f} images/s")
-    result = {
+    return {
         "image_size": FLAGS.image_size,
         "images_per_second": {n: statistics.median(s) for n, s in speeds.items()},
         "ours_over_theirs": {
@@ -134,7 +137,30 @@ def main() -> int:
         },
         "training": share_waiting(ours),
     }
-    print(json.dumps(result, indent=2))
+
+
+def table(result: dict[str, Any]) -> str:
+    """Returns the result as a Markdown table and a sentence."""
+    lines = ["| | images/s | ours over it, median (range) |", "|---|---:|---:|"]
+    one = {"median": 1.0, "min": 1.0, "max": 1.0}
+    for name, speed in result["images_per_second"].items():
+        of = result["ours_over_theirs"].get(name, one)
+        told = f"{of['median']:.2f} ({of['min']:.2f} to {of['max']:.2f})"
+        lines.append(f"| {name} | {speed:.0f} | {told} |")
+    training = result["training"]
+    waits = (
+        f"Of a training step of {training['seconds_per_step']:.2f} s, "
+        f"{training['share_waiting']:.1%} wait for images."
+    )
+    return "\n".join([*lines, "", waits])
+
+
+def main() -> int:
+    """Measures all loops and prints images/s and their ratios."""
+    network_defaults()
+    with protocol_from_flags() as protocol:
+        result = measure(protocol)
+    print(table(result))
     if FLAGS.out:
         with open(FLAGS.out, "w", encoding="utf-8") as file:
             json.dump(result, file, indent=2)

@@ -2,10 +2,13 @@
 
 Also beside the same training without the statistics of pairs, to tell their cost.
 
-    python -m benchmarks.step --flagfile=configs/cub200_mobilenet.cfg --data_dir=...
+    python -m benchmarks.step
+    python -m benchmarks.step --pipeline --flagfile=configs/cub200_mobilenet.cfg \
+        --data_dir=...
 
-All models are trained by `fit` on the same input pipeline, taking turns; the first
-steps of each turn, which compile and fill the pipeline, are not counted.
+All models are trained by `fit` on the same images, taking turns; the first steps of
+each turn, which compile and fill the pipeline, are not counted. Without --data_dir the
+images are generated, and the network is that of configs/cub200_mobilenet.cfg.
 """
 
 from __future__ import annotations
@@ -20,15 +23,19 @@ from ms_keras import program  # before TensorFlow, whose notices it quietens
 import tensorflow as tf  # isort: skip
 from absl import flags
 
+from benchmarks.photographs import network_defaults, protocol_from_flags
 from ms_keras import train
+from ms_keras.data.protocol import Protocol
 
 FLAGS = flags.FLAGS
 
 flags.DEFINE_integer("turns", 5, "Turns of each model.", lower_bound=1)
 flags.DEFINE_integer("turn_steps", 20, "Counted steps of a turn.", lower_bound=1)
 flags.DEFINE_integer("skipped_steps", 5, "Steps before counting.", lower_bound=1)
-flags.DEFINE_string("out", "", "File for the result as JSON.")
-
+flags.DEFINE_bool(
+    "pipeline", False, "Read new images for every step, instead of keeping one batch."
+)
+flags.DEFINE_string("out", "", "File for the result as JSON.", allow_override=True)
 
 OURS = "with statistics"
 
@@ -86,10 +93,11 @@ def ratios(ours: list[float], theirs: list[float]) -> dict[str, float]:
     return {"median": statistics.median(each), "min": min(each), "max": max(each)}
 
 
-def main() -> int:
-    """Measures all models and prints images/s and their ratios."""
-    protocol = train.data_flags.protocol_from_flags()
+def measure(protocol: Protocol) -> dict[str, list[float]]:
+    """Returns the seconds of a step of all models, turn by turn."""
     dataset = train.training_data(protocol, first_step=0)
+    if not FLAGS.pipeline:
+        dataset = dataset.take(1).cache().repeat()
     models = {
         OURS: train.compiled_tower(),
         "without statistics": without_statistics(),
@@ -100,6 +108,25 @@ def main() -> int:
         for name, model in models.items():
             seconds[name].append(turn(model, dataset))
             print(f"turn {number + 1}: {name} {1000 * seconds[name][-1]:.1f} ms/step")
+    return seconds
+
+
+def table(result: dict[str, Any]) -> str:
+    """Returns the result as a Markdown table."""
+    lines = ["| | images/s | its time over ours, median (range) |", "|---|---:|---:|"]
+    one = {"median": 1.0, "min": 1.0, "max": 1.0}
+    for name, speed in result["images_per_second"].items():
+        of = result["ratio_to_ours"].get(name, one)
+        told = f"{of['median']:.3f} ({of['min']:.3f} to {of['max']:.3f})"
+        lines.append(f"| {name} | {speed:.0f} | {told} |")
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Measures all models and prints images/s and their ratios."""
+    network_defaults()
+    with protocol_from_flags() as protocol:
+        seconds = measure(protocol)
     batch = FLAGS.classes_per_batch * FLAGS.images_per_class
     result = {
         "batch": batch,
@@ -112,7 +139,7 @@ def main() -> int:
             if name != OURS
         },
     }
-    print(json.dumps(result, indent=2))
+    print(table(result))
     if FLAGS.out:
         with open(FLAGS.out, "w", encoding="utf-8") as file:
             json.dump(result, file, indent=2)

@@ -1,0 +1,1 @@
+"""The losses on a GPU that has no TensorFlow: exported here, run there."""

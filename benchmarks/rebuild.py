@@ -1,0 +1,78 @@
+"""Puts the tables of measured results into the pages that show them.
+
+    python -m benchmarks.rebuild
+
+A page marks the place of a table by two comments, `<!-- table: NAME -->` and
+`<!-- end -->`; between them comes what the benchmark makes of `results/NAME.json`. NAME
+begins with the benchmark's own name: `exits_tf2.15` is one of `benchmarks.exits`.
+"""
+
+from __future__ import annotations
+
+import pathlib
+import re
+import subprocess
+import sys
+
+from ms_keras import program
+
+_ROOT = pathlib.Path(__file__).parents[1]
+_PAGES = ("benchmarks/RESULTS.md", "docs/serving.md")
+_BLOCK = re.compile(r"(<!-- table: ([\w.-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+# Where tables are made, if not in the benchmark's one file.
+_MODULES = {name: f"benchmarks.{name}.report" for name in ("loss", "recall")}
+# In a process of its own: two benchmarks may have a flag of the same name.
+_CODE = """
+import importlib, json, sys
+module = importlib.import_module(sys.argv[1])
+print(module.table(json.load(open(sys.argv[2]))))
+"""
+
+
+def table_of(name: str) -> str:
+    """Returns the table of a result.
+
+    Raises:
+        ValueError: If there is no such result, or its benchmark makes no table of it.
+    """
+    path = _ROOT / "benchmarks" / "results" / f"{name}.json"
+    if not path.is_file():
+        raise ValueError(f"A page asks for the table of {path}, which is missing.")
+    benchmark = name.split("_tf")[0]
+    module = _MODULES.get(benchmark, f"benchmarks.{benchmark}")
+    finished = subprocess.run(
+        [sys.executable, "-c", _CODE, module, str(path)],
+        cwd=_ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if finished.returncode:
+        last = (finished.stderr.strip().splitlines() or ["it failed"])[-1]
+        raise ValueError(f"{module} makes no table of {path}: {last}")
+    return finished.stdout.strip()
+
+
+def rebuilt(page: str) -> str:
+    """Returns a page's text with its tables made anew."""
+
+    def block(found: re.Match[str]) -> str:
+        begin, name, end = found.groups()
+        return f"{begin}\n{table_of(name)}\n\n{end}"
+
+    return _BLOCK.sub(block, page)
+
+
+def main() -> None:
+    """Rewrites the pages, all of them or none."""
+    texts = {
+        _ROOT / page: rebuilt((_ROOT / page).read_text(encoding="utf-8"))
+        for page in _PAGES
+    }
+    for path, text in texts.items():
+        path.write_text(text, encoding="utf-8")
+        print(path.relative_to(_ROOT))
+
+
+if __name__ == "__main__":
+    program.run(main)
