@@ -18,6 +18,7 @@ from ms_keras.losses.contrastive import (
     contrastive_loss,
 )
 from ms_keras.losses.distance_weighted import DistanceWeightedMining
+from ms_keras.losses.exponential import ExponentialWeighting
 from ms_keras.losses.family import LOSSES
 from ms_keras.losses.histogram import (
     HistogramLoss,
@@ -67,6 +68,7 @@ __all__ = [
     "ContrastiveLoss",
     "ContrastiveWeighting",
     "DistanceWeightedMining",
+    "ExponentialWeighting",
     "HistogramLoss",
     "HistogramWeighting",
     "LiftedStarLoss",

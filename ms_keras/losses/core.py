@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 
 from ms_keras.losses.pairs import PairBatch
 
 
-def compiled(function: Callable) -> tf.types.experimental.GenericFunction:
-    """Returns a function compiled by XLA for each shape it meets."""
-    # A partial of its own: TensorFlow would count the tracings of a method over all its
-    # objects, and warn of many when several losses are in use.
-    return tf.function(functools.partial(function), jit_compile=True, autograph=False)
+@tf.custom_gradient
+def differentiated_once(gradient: tf.Tensor, embeddings: tf.Tensor) -> Any:
+    """Returns a gradient as it is, whose own gradient is an error, or NaN under XLA.
+
+    How pair weights depend on the embeddings is not tracked: without this a second
+    derivative would silently lack that part.
+    """
+
+    def refuse(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        # At run time: with a persistent tape TensorFlow prepares what nobody asks for.
+        refusal = tf.debugging.Assert(
+            False,
+            [
+                "The gradient of a pair loss has no gradient of its own. For second "
+                "derivatives, restate the loss in plain ops."
+            ],
+        )
+        with tf.control_dependencies([] if refusal is None else [refusal]):
+            return upstream * float("nan"), embeddings * float("nan")
+
+    return tf.identity(gradient), refuse
 
 
 def both_gradients(weights: tf.Tensor, pairs: PairBatch) -> tuple[tf.Tensor, tf.Tensor]:
@@ -25,10 +40,15 @@ def both_gradients(weights: tf.Tensor, pairs: PairBatch) -> tuple[tf.Tensor, tf.
     )
 
 
-def not_hiding_nan(losses: tf.Tensor, similarities: tf.Tensor) -> tf.Tensor:
-    """Returns the losses `[m]`, NaN where a row of similarities has one.
+def not_hiding_nan(losses: tf.Tensor, pairs: PairBatch) -> tf.Tensor:
+    """Returns the losses `[m]`, NaN where a similarity of the anchor is.
 
-    Comparisons with NaN keep no pair: without this such a loss would look like 0.
+    Comparisons with NaN keep no pair: without this such a loss would look like 0. A
+    unit row is NaN as a whole or not at all, so its first number tells.
     """
-    broken = tf.math.is_nan(tf.reduce_sum(similarities, axis=1))
+    of_anchors, of_references = (
+        tf.reduce_any(tf.math.is_nan(rows[:, :1]), axis=1)
+        for rows in (pairs.anchors, pairs.references)
+    )
+    broken = of_anchors | tf.reduce_any(of_references)
     return tf.where(broken, tf.constant(float("nan"), losses.dtype), losses)

@@ -6,6 +6,7 @@ import dataclasses
 
 import tensorflow as tf
 
+from ms_keras.losses import masked
 from ms_keras.losses.recipe import PairMining
 
 _FURTHEST = 1.99  # at distance 2 the density's logarithm is infinite
@@ -90,7 +91,7 @@ def _largest(scores: tf.Tensor, wanted: tf.Tensor) -> tf.Tensor:
 
     def lower(drawn: tf.Tensor, least: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         below = tf.where(scores < least, scores, -infinity)
-        following = tf.reduce_max(below, axis=1, keepdims=True)
+        following = masked.row_max(below)[:, tf.newaxis]
         return drawn + 1, tf.where(drawn < wanted, following, least)
 
     least = tf.fill(tf.shape(wanted), infinity)

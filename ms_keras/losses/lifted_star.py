@@ -7,13 +7,14 @@ import dataclasses
 import tensorflow as tf
 
 from ms_keras.losses import engine, masked
+from ms_keras.losses.exponential import ExponentialWeighting
 from ms_keras.losses.pair_loss import PairLoss, recipe_of
-from ms_keras.losses.recipe import Mining, PairMining, Weighting
+from ms_keras.losses.recipe import Mining, PairMining
 
 
 @tf.keras.utils.register_keras_serializable(package="ms_keras")
 @dataclasses.dataclass(frozen=True)
-class LiftedStarWeighting(Weighting):
+class LiftedStarWeighting(ExponentialWeighting):
     """A pair against its anchor's other pairs of the same sign, sharpened.
 
     Attributes:
@@ -41,22 +42,21 @@ class LiftedStarWeighting(Weighting):
         losses = positive / self.alpha + negative / self.beta
         return tf.where(_complete(statistics), losses, tf.zeros_like(losses))
 
-    def weights(
-        self,
-        similarities: tf.Tensor,
-        positives: tf.Tensor,
-        negatives: tf.Tensor,
-        statistics: tuple[tf.Tensor, ...],
-    ) -> tf.Tensor:
-        """Returns two softmaxes, that over positives negated."""
-        positive, negative = statistics
+    @property
+    def largest_exponent(self) -> float:
+        """In size, at similarities of 1 and -1."""
+        return max(self.alpha, self.beta)
+
+    def exponents(self, similarities: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns similarities, sharpened."""
+        return -self.alpha * similarities, self.beta * similarities
+
+    def log_factors(
+        self, statistics: tuple[tf.Tensor, ...]
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns the logarithms of two softmaxes' denominators, negated."""
         complete = _complete(statistics)
-        return masked.signed_exp(
-            positives & complete,
-            -self.alpha * similarities - positive,
-            negatives & complete,
-            self.beta * similarities - negative,
-        )
+        return tuple(masked.only_where(complete, -log) for log in statistics)
 
 
 def _complete(statistics: tuple[tf.Tensor, ...]) -> tf.Tensor:

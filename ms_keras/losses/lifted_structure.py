@@ -7,13 +7,14 @@ import dataclasses
 import tensorflow as tf
 
 from ms_keras.losses import engine, masked
+from ms_keras.losses.exponential import ExponentialWeighting
 from ms_keras.losses.pair_loss import PairLoss, recipe_of
-from ms_keras.losses.recipe import Mining, PairMining, Weighting
+from ms_keras.losses.recipe import Mining, PairMining
 
 
 @tf.keras.utils.register_keras_serializable(package="ms_keras")
 @dataclasses.dataclass(frozen=True)
-class LiftedStructureWeighting(Weighting):
+class LiftedStructureWeighting(ExponentialWeighting):
     """A pair against its anchor's other pairs of the same sign (paper Eq. 7, 8).
 
     Attributes:
@@ -39,22 +40,22 @@ class LiftedStructureWeighting(Weighting):
         positive, negative = statistics
         return tf.nn.relu(positive + negative)
 
-    def weights(
-        self,
-        similarities: tf.Tensor,
-        positives: tf.Tensor,
-        negatives: tf.Tensor,
-        statistics: tuple[tf.Tensor, ...],
-    ) -> tf.Tensor:
-        """Returns minus Eq. 7 and plus Eq. 8 where the hinge is active."""
+    @property
+    def largest_exponent(self) -> float:
+        """In size, at a similarity of 1 or -1."""
+        return abs(self.margin) + 1
+
+    def exponents(self, similarities: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns the exponents of Eq. 6."""
+        return self.margin - similarities, similarities
+
+    def log_factors(
+        self, statistics: tuple[tf.Tensor, ...]
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns the logarithms of Eq. 7 and 8 without their numerators."""
         positive, negative = statistics
         active = positive + negative > 0
-        return masked.signed_exp(
-            positives & active,
-            self.margin - similarities - positive,
-            negatives & active,
-            similarities - negative,
-        )
+        return tuple(masked.only_where(active, -log) for log in statistics)
 
 
 @tf.keras.utils.register_keras_serializable(package="ms_keras")

@@ -1,8 +1,9 @@
-"""Reductions over the kept pairs of each row, `[m, n]` to `[m]`."""
+"""Reductions of rows, and over the kept pairs of each: `[m, n]` to `[m]`."""
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 
 import tensorflow as tf
 
@@ -10,13 +11,13 @@ _NO_BOUND = float("inf")
 # exp(65) is 2e28: float32 has room for the sum of ten thousand million of them, and
 # exp(-65) is far from 0.
 _ROOM = 65.0
-# For the largest of a row: parts that meet, and pairs that are not worth it.
-_PARTS, _FEW = 16, 512
+# Of a row: parts that meet, and a matrix that is not worth it.
+_PARTS, _SMALL = 8, 1 << 16
 
 
 def count(kept: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
     """Returns the number of kept pairs per row, as a float."""
-    return tf.reduce_sum(tf.cast(kept, dtype), axis=1)
+    return row_sum(tf.cast(kept, dtype))
 
 
 def share(kept: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
@@ -26,7 +27,7 @@ def share(kept: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
 
 def total(values: tf.Tensor, kept: tf.Tensor) -> tf.Tensor:
     """Returns the sum of the kept values per row."""
-    return tf.reduce_sum(tf.where(kept, values, tf.zeros_like(values)), axis=1)
+    return row_sum(tf.where(kept, values, tf.zeros_like(values)))
 
 
 def signed(
@@ -37,26 +38,14 @@ def signed(
     return tf.where(positives, -pull, tf.where(negatives, push, nothing))
 
 
-def signed_exp(
-    positives: tf.Tensor, pull: tf.Tensor, negatives: tf.Tensor, push: tf.Tensor
-) -> tf.Tensor:
-    """Returns `signed` of the exponentials, of which it computes one per pair."""
-    weights = tf.exp(tf.where(positives, pull, push))
-    return signed(positives, weights, negatives, weights)
+def only_where(condition: tf.Tensor, logarithms: tf.Tensor) -> tf.Tensor:
+    """Returns logarithms, -inf where the condition does not hold."""
+    return tf.where(condition, logarithms, tf.constant(-float("inf"), logarithms.dtype))
 
 
 def largest(values: tf.Tensor, kept: tf.Tensor) -> tf.Tensor:
     """Returns the largest kept value per row; -inf for an empty row."""
-    values = tf.where(kept, values, -float("inf"))
-    if values.shape[1] is not None and values.shape[1] < _FEW:
-        return tf.reduce_max(values, axis=1)
-    # On CPUs XLA goes through a row one number after another, but compares matrices
-    # with vector units: parts of the rows meet before what is left is gone through.
-    width = tf.shape(values)[1] // _PARTS
-    parts = [values[:, k * width : (k + 1) * width] for k in range(_PARTS)]
-    rest = values[:, _PARTS * width :]
-    met = functools.reduce(tf.maximum, parts)
-    return tf.maximum(tf.reduce_max(met, axis=1), tf.reduce_max(rest, axis=1))
+    return row_max(tf.where(kept, values, -float("inf")))
 
 
 def least(values: tf.Tensor, kept: tf.Tensor) -> tf.Tensor:
@@ -101,3 +90,33 @@ def log_one_plus_sum_exp(
     shift = tf.maximum(largest(exponents, kept), 0.0)
     sums = total(tf.exp(exponents - shift[:, tf.newaxis]), kept)
     return shift + tf.math.log(tf.exp(-shift) + sums)
+
+
+def row_sum(values: tf.Tensor) -> tf.Tensor:
+    """Returns the sum per row."""
+    return _reduced(values, tf.add, tf.reduce_sum)
+
+
+def row_max(values: tf.Tensor) -> tf.Tensor:
+    """Returns the largest value per row."""
+    return _reduced(values, tf.maximum, tf.reduce_max)
+
+
+def _reduced(
+    values: tf.Tensor,
+    of_two: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
+    of_row: Callable[..., tf.Tensor],
+) -> tf.Tensor:
+    """Returns the sum or the largest per row.
+
+    On CPUs XLA goes through a row one number after another, but through two matrices
+    with vector units: parts of the rows meet before what is left is gone through.
+    """
+    size = values.shape.num_elements()
+    if size is not None and size <= _SMALL:
+        return of_row(values, axis=1)
+    width = tf.shape(values)[1] // _PARTS
+    parts = [values[:, k * width : (k + 1) * width] for k in range(_PARTS)]
+    met = functools.reduce(of_two, parts)
+    rest = values[:, _PARTS * width :]
+    return of_two(of_row(met, axis=1), of_row(rest, axis=1))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import tensorflow as tf
 
 from ms_keras.losses import replicas
-from ms_keras.losses.core import both_gradients, compiled, not_hiding_nan
+from ms_keras.losses.compiling import compiled
+from ms_keras.losses.core import both_gradients, differentiated_once, not_hiding_nan
 from ms_keras.losses.mining import keep
 from ms_keras.losses.pairs import PairBatch, among_themselves, query_gallery
 from ms_keras.losses.recipe import Bounds, Mining, PairRecipe, Weighting
@@ -34,14 +35,18 @@ class MatrixCore:
         own = replicas.global_indices(tf.shape(embeddings)[0])
 
         @tf.custom_gradient
-        def losses_of(anchors: tf.Tensor) -> tuple:
-            anchors = tf.stop_gradient(anchors)  # or TensorFlow prepares one of its own
+        def losses_of(embeddings: tf.Tensor) -> tuple:
+            # Stopped, or TensorFlow prepares a gradient of its own.
+            anchors = tf.stop_gradient(embeddings)
             pairs = among_themselves(all_labels, replicas.gather(anchors))
             losses, similarities = self._forward(pairs)
 
             def gradient(upstream: tf.Tensor) -> tf.Tensor:
-                return self._one_sided_gradient(
-                    pairs, similarities, replicas.gather(upstream), own
+                return differentiated_once(
+                    self._one_sided_gradient(
+                        pairs, similarities, replicas.gather(upstream), own
+                    ),
+                    embeddings,
                 )
 
             return tf.gather(losses, own), gradient
@@ -68,7 +73,8 @@ class MatrixCore:
             losses, similarities = self._forward(pairs)
 
             def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-                return self._two_sided_gradient(pairs, similarities, upstream)
+                both = self._two_sided_gradient(pairs, similarities, upstream)
+                return tuple(map(differentiated_once, both, (anchors, references)))
 
             return losses, gradient
 
@@ -89,7 +95,7 @@ class MatrixCore:
             losses = weighting.losses(weighting.statistics(similarities, *kept))
         else:
             losses = weighting.losses(similarities, *kept)
-        return not_hiding_nan(losses, similarities), similarities
+        return not_hiding_nan(losses, pairs), similarities
 
     def _kept(
         self, pairs: PairBatch, similarities: tf.Tensor

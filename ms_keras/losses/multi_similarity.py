@@ -8,14 +8,15 @@ from typing import Any
 import tensorflow as tf
 
 from ms_keras.losses import engine, masked
+from ms_keras.losses.exponential import ExponentialWeighting
 from ms_keras.losses.mining import MultiSimilarityMining, NoMining
 from ms_keras.losses.pair_loss import PairLoss, recipe_of
-from ms_keras.losses.recipe import Mining, PairMining, PairRecipe, Weighting
+from ms_keras.losses.recipe import Mining, PairMining, PairRecipe
 
 
 @tf.keras.utils.register_keras_serializable(package="ms_keras")
 @dataclasses.dataclass(frozen=True)
-class MultiSimilarityWeighting(Weighting):
+class MultiSimilarityWeighting(ExponentialWeighting):
     """Each pair against a fixed similarity and against its anchor's other pairs.
 
     The statistics are the two logarithms of Eq. 15 before their scaling,
@@ -51,21 +52,21 @@ class MultiSimilarityWeighting(Weighting):
         positive, negative = statistics
         return positive / self.alpha + negative / self.beta
 
-    def weights(
-        self,
-        similarities: tf.Tensor,
-        positives: tf.Tensor,
-        negatives: tf.Tensor,
-        statistics: tuple[tf.Tensor, ...],
-    ) -> tf.Tensor:
-        """Returns minus Eq. 14 for positives and Eq. 13 for negatives."""
+    @property
+    def largest_exponent(self) -> float:
+        """Small ones do not matter, beside the 1."""
+        return max(self._pull(-1.0), self._push(1.0))
+
+    def exponents(self, similarities: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns the exponents of Eq. 15."""
+        return self._pull(similarities), self._push(similarities)
+
+    def log_factors(
+        self, statistics: tuple[tf.Tensor, ...]
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns the logarithms of Eq. 14 and 13 without their numerators."""
         positive, negative = statistics
-        return masked.signed_exp(
-            positives,
-            self._pull(similarities) - positive,
-            negatives,
-            self._push(similarities) - negative,
-        )
+        return -positive, -negative
 
     def _pull(self, similarities: Any) -> Any:
         return self.alpha * (self.lambda_ - similarities)

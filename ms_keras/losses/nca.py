@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import tensorflow as tf
 
 from ms_keras.losses import engine, masked
+from ms_keras.losses.exponential import ExponentialWeighting
 from ms_keras.losses.pair_loss import PairLoss, recipe_of
-from ms_keras.losses.recipe import Mining, PairMining, Weighting
+from ms_keras.losses.recipe import Mining, PairMining
 
 
 @tf.keras.utils.register_keras_serializable(package="ms_keras")
 @dataclasses.dataclass(frozen=True)
-class NCAWeighting(Weighting):
+class NCAWeighting(ExponentialWeighting):
     """All positives together in a softmax against all negatives of their anchor.
 
     Attributes:
@@ -38,23 +40,23 @@ class NCAWeighting(Weighting):
         """Returns minus the logarithm of the positives' part of the softmax."""
         return tf.nn.softplus(_gap(statistics))
 
-    def weights(
-        self,
-        similarities: tf.Tensor,
-        positives: tf.Tensor,
-        negatives: tf.Tensor,
-        statistics: tuple[tf.Tensor, ...],
-    ) -> tf.Tensor:
-        """Returns each sign's softmax, times the part that falls to negatives."""
-        positive, negative = statistics
+    @property
+    def largest_exponent(self) -> float:
+        """In size, at a similarity of 1 or -1."""
+        return self.scale
+
+    def exponents(self, similarities: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns logits: a pair's sign does not matter to them."""
         logits = self.scale * similarities
-        wrong = self.scale * tf.sigmoid(_gap(statistics))
-        return wrong * masked.signed_exp(
-            positives,
-            logits - positive,
-            negatives & (positive > -float("inf")),
-            logits - negative,
-        )
+        return logits, logits
+
+    def log_factors(
+        self, statistics: tuple[tf.Tensor, ...]
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns each sign's softmax, times the part that falls to negatives."""
+        wrong = math.log(self.scale) + tf.math.log_sigmoid(_gap(statistics))
+        answerable = statistics[0] > -float("inf")
+        return tuple(masked.only_where(answerable, wrong - log) for log in statistics)
 
 
 def _gap(statistics: tuple[tf.Tensor, ...]) -> tf.Tensor:

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from ms_keras.losses import replicas
 from ms_keras.losses.labels import integer_labels
-from ms_keras.unit_rows import unit_rows_of_a_loss
+from ms_keras.losses.rows import unit_rows_of_a_loss
 
 
 class PairBatch(NamedTuple):
@@ -38,7 +38,17 @@ class PairBatch(NamedTuple):
 
     def masks(self) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns which pairs are positive and which negative, `[m, n]` bool each."""
-        same = self.anchor_labels[:, tf.newaxis] == self.reference_labels
+        # Two comparisons of int32 take less than one of int64, which is twice as wide
+        # as the similarities that it chooses among.
+        anchors, references = (
+            tf.unstack(tf.bitcast(labels, tf.int32), axis=1)
+            for labels in (self.anchor_labels, self.reference_labels)
+        )
+        same, and_same = (
+            own[:, tf.newaxis] == other
+            for own, other in zip(anchors, references, strict=True)
+        )
+        same &= and_same
         columns = tf.range(tf.shape(self.references)[0])
         itself = self.self_indices[:, tf.newaxis] == columns
         return same & ~itself, ~same

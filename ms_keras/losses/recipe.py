@@ -8,6 +8,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 import math
+from collections.abc import Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import tensorflow as tf
@@ -57,6 +58,18 @@ class Bounds(NamedTuple):
 
     positive_below: tf.Tensor
     negative_above: tf.Tensor
+
+
+class End(NamedTuple):
+    """What the engine knows of a pair from one of its two ends, its anchor.
+
+    All are broadcastable against similarities `[anchors, references]`.
+    """
+
+    positives: tf.Tensor  # which pairs the anchor keeps, bool
+    negatives: tf.Tensor
+    statistics: tuple[tf.Tensor, ...]
+    upstream: tf.Tensor  # factor on the anchor's loss
 
 
 class Mining(Part, abc.ABC):
@@ -128,6 +141,21 @@ class Weighting(Part, abc.ABC):
 
         The statistics come broadcastable against the similarities.
         """
+
+    def summed_weights(self, similarities: tf.Tensor, ends: Sequence[End]) -> tf.Tensor:
+        """Returns the sum over a pair's ends of upstream x weight, elementwise.
+
+        What `weights` gives decides; to be overridden where ends can share work.
+        """
+        return tf.add_n(
+            [
+                end.upstream
+                * self.weights(
+                    similarities, end.positives, end.negatives, end.statistics
+                )
+                for end in ends
+            ]
+        )
 
 
 class BatchWeighting(Part, abc.ABC):

@@ -9,20 +9,22 @@ import tensorflow as tf
 
 from ms_keras.losses import replicas
 from ms_keras.losses.blocks import Blocks, blocks_of, dense_or_blocks
-from ms_keras.losses.core import both_gradients, compiled, not_hiding_nan
+from ms_keras.losses.compiling import compiled_if_many
+from ms_keras.losses.core import both_gradients, differentiated_once, not_hiding_nan
 from ms_keras.losses.mining import keep
 from ms_keras.losses.pairs import PairBatch, batch_against_all, query_gallery
-from ms_keras.losses.recipe import Bounds, Mining, Weighting
+from ms_keras.losses.recipe import Bounds, End, Mining, Weighting
 from ms_keras.losses.summary import PairSummary, summarise
 
 
 class RowCore:
     """The computations of a mining by bounds with a weighting by statistics.
 
-    XLA compiles what happens to pairs one by one. Rows travel between replicas outside
-    of it, and matmuls are TensorFlow's own, which are a tenth faster on CPUs, and much
-    faster in the loop over blocks of anchors. Blocks leave no similarities for the
-    backward pass, which multiplies again; their numbers are those of the whole matrix.
+    XLA compiles what happens to pairs one by one, unless they are few. Rows travel
+    between replicas outside of it, and matmuls are TensorFlow's own, which are a tenth
+    faster on CPUs, and much faster in the loop over blocks of anchors. Blocks leave no
+    similarities for the backward pass, which multiplies again; their numbers are those
+    of the whole matrix.
     """
 
     def __init__(
@@ -31,19 +33,20 @@ class RowCore:
         self._mining = mining
         self._weighting = weighting
         self._block_size = block_size
-        self._losses = compiled(self._plain_losses)
-        self._one_sided_weights = compiled(self._plain_one_sided_weights)
-        self._two_sided_weights = compiled(self._plain_two_sided_weights)
-        self.weights = compiled(self._plain_weights)
-        self._summary = compiled(self._plain_summary)
+        self._losses = compiled_if_many(self._plain_losses)
+        self._one_sided_weights = compiled_if_many(self._plain_one_sided_weights)
+        self._two_sided_weights = compiled_if_many(self._plain_two_sided_weights)
+        self.weights = compiled_if_many(self._plain_weights)
+        self._summary = compiled_if_many(self._plain_summary)
 
     def batch_losses(self, labels: tf.Tensor, embeddings: tf.Tensor) -> tf.Tensor:
         """Returns losses `[m]` of anchors against the anchors of all replicas."""
         all_labels = replicas.gather(labels)
 
         @tf.custom_gradient
-        def losses_of(anchors: tf.Tensor) -> tuple:
-            anchors = tf.stop_gradient(anchors)  # or TensorFlow prepares one of its own
+        def losses_of(embeddings: tf.Tensor) -> tuple:
+            # Stopped, or TensorFlow prepares a gradient of its own.
+            anchors = tf.stop_gradient(embeddings)
             pairs = batch_against_all(labels, anchors, all_labels)
             losses, similarities, statistics = self._forward(pairs)
 
@@ -51,7 +54,10 @@ class RowCore:
                 # Only these few numbers per anchor cross the replicas backwards; each
                 # replica then computes the whole gradient of its own embeddings.
                 own = tf.concat([statistics, upstream[:, tf.newaxis]], axis=1)
-                return self._gradient(pairs, similarities, own, replicas.gather(own))
+                all_ = replicas.gather(own)
+                return differentiated_once(
+                    self._gradient(pairs, similarities, own, all_), embeddings
+                )
 
             return losses, gradient
 
@@ -77,7 +83,8 @@ class RowCore:
             losses, similarities, statistics = self._forward(pairs)
 
             def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-                return self._gradients(pairs, similarities, statistics, upstream)
+                both = self._gradients(pairs, similarities, statistics, upstream)
+                return tuple(map(differentiated_once, both, (anchors, references)))
 
             return losses, gradient
 
@@ -206,7 +213,7 @@ class RowCore:
         """Returns losses `[m]` and statistics `[m, k]`."""
         statistics = self._statistics(similarities, *pairs.masks())
         losses = self._weighting.losses(statistics[2:])
-        return not_hiding_nan(losses, similarities), tf.stack(statistics, axis=1)
+        return not_hiding_nan(losses, pairs), tf.stack(statistics, axis=1)
 
     def _statistics(
         self, similarities: tf.Tensor, positives: tf.Tensor, negatives: tf.Tensor
@@ -215,15 +222,16 @@ class RowCore:
         kept = keep(Bounds(*_as_columns(bounds)), similarities, positives, negatives)
         return (*bounds, *self._weighting.statistics(similarities, *kept))
 
-    def _pair_weights(
+    def _end(
         self,
         similarities: tf.Tensor,
         masks: tuple[tf.Tensor, tf.Tensor],
-        statistics: tuple[tf.Tensor, ...],
-    ) -> tf.Tensor:
-        """Returns weights, given statistics broadcastable against similarities."""
+        statistics: Sequence[tf.Tensor],
+        upstream: tf.Tensor,
+    ) -> End:
+        """Returns one end of pairs, by statistics broadcastable against them."""
         kept = keep(Bounds(*statistics[:2]), similarities, *masks)
-        return self._weighting.weights(similarities, *kept, statistics[2:])
+        return End(*kept, tuple(statistics[2:]), upstream)
 
     def _plain_one_sided_weights(
         self, pairs: PairBatch, similarities: tf.Tensor, own: tf.Tensor, all_: tf.Tensor
@@ -241,12 +249,12 @@ class RowCore:
         """
         masks = pairs.masks()
         own_columns = _as_columns(tf.unstack(own, axis=1))
-        all_rows = tuple(tf.unstack(all_, axis=1))
-        rowwise, columnwise = (
-            upstream * self._pair_weights(similarities, masks, tuple(statistics))
+        all_rows = tf.unstack(all_, axis=1)
+        ends = [
+            self._end(similarities, masks, statistics, upstream)
             for *statistics, upstream in (own_columns, all_rows)
-        )
-        return rowwise + columnwise
+        ]
+        return self._weighting.summed_weights(similarities, ends)
 
     def _plain_two_sided_weights(
         self,
@@ -256,14 +264,18 @@ class RowCore:
         upstream: tf.Tensor,
     ) -> tf.Tensor:
         """Returns d (sum of upstream x losses) / dS: `[m, n]`."""
-        statistics = _as_columns(tf.unstack(statistics, axis=1))
-        weights = self._pair_weights(similarities, pairs.masks(), statistics)
-        return upstream[:, tf.newaxis] * weights
+        columns = _as_columns(tf.unstack(statistics, axis=1))
+        upstream = upstream[:, tf.newaxis]
+        end = self._end(similarities, pairs.masks(), columns, upstream)
+        return self._weighting.summed_weights(similarities, [end])
 
     def _plain_weights(self, pairs: PairBatch) -> tf.Tensor:
-        similarities, masks = pairs.similarities(), pairs.masks()
-        statistics = _as_columns(self._statistics(similarities, *masks))
-        return self._pair_weights(similarities, masks, statistics)
+        similarities = pairs.similarities()
+        statistics = self._statistics(similarities, *pairs.masks())
+        everyone = tf.ones_like(statistics[0])
+        return self._plain_two_sided_weights(
+            pairs, similarities, tf.stack(statistics, axis=1), everyone
+        )
 
     def _plain_summary(self, pairs: PairBatch) -> PairSummary:
         weights = self._plain_weights(pairs)

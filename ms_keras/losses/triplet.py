@@ -6,7 +6,7 @@ import dataclasses
 
 import tensorflow as tf
 
-from ms_keras.losses import engine
+from ms_keras.losses import engine, masked
 from ms_keras.losses.pair_loss import PairLoss, recipe_of
 from ms_keras.losses.recipe import BatchWeighting, Mining, PairMining
 
@@ -70,21 +70,21 @@ class TripletWeighting(BatchWeighting):
             value: tf.Tensor, losses: tf.Tensor, weights: tf.Tensor
         ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
             here = positives & (similarities == value)
-            equal = tf.reduce_sum(tf.cast(here, dtype), axis=1, keepdims=True)
+            equal = masked.count(here, dtype)[:, tf.newaxis]
             # How often the step counts: once per positive, or once per anchor.
             times = tf.minimum(equal, 1.0) if self.selection == "hard" else equal
             violating = self._violating(similarities, negatives, value)
             # Rows whose positives are used up have value inf: nothing violates there.
             slack = tf.where(violating > 0, similarities - value + self.margin, 0.0)
-            losses += tf.reduce_sum(times * violating * slack, axis=1)
-            pull = tf.reduce_sum(violating, axis=1, keepdims=True)
+            losses += masked.row_sum(times * violating * slack)
+            pull = masked.row_sum(violating)[:, tf.newaxis]
             pull *= tf.math.divide_no_nan(times, equal)
             weights += times * violating - tf.where(here, pull, 0.0)
             return self._next(rising, value), losses, weights
 
-        first = tf.reduce_min(rising, axis=1, keepdims=True)
+        first = masked.least(similarities, positives)[:, tf.newaxis]
         nothing = tf.zeros_like(similarities)
-        state = (first, tf.reduce_sum(nothing, axis=1), nothing)
+        state = (first, tf.zeros_like(first[:, 0]), nothing)
         return tf.while_loop(unfinished, step, state)[1:]
 
     def _violating(
@@ -107,21 +107,19 @@ class TripletWeighting(BatchWeighting):
         part = tf.cast(violating, similarities.dtype)
         if self.selection == "all":
             return part
-        return tf.math.divide_no_nan(part, tf.reduce_sum(part, axis=1, keepdims=True))
+        return tf.math.divide_no_nan(part, masked.row_sum(part)[:, tf.newaxis])
 
     def _next(self, rising: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
         """Returns each anchor's next larger positive, or inf after the last."""
         infinity = tf.constant(float("inf"), rising.dtype)
         if self.selection == "hard":  # the least similar positive was all
             return tf.fill(tf.shape(value), infinity)
-        later = tf.where(rising > value, rising, infinity)
-        return tf.reduce_min(later, axis=1, keepdims=True)
+        return masked.least(rising, rising > value)[:, tf.newaxis]
 
 
 def _largest(similarities: tf.Tensor, kept: tf.Tensor) -> tf.Tensor:
     """Returns each row's largest kept similarity, `[m, 1]`, or -inf."""
-    masked = tf.where(kept, similarities, -float("inf"))
-    return tf.reduce_max(masked, axis=1, keepdims=True)
+    return masked.largest(similarities, kept)[:, tf.newaxis]
 
 
 @tf.keras.utils.register_keras_serializable(package="ms_keras")

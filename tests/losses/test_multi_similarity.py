@@ -10,6 +10,8 @@ from naive import multi_similarity, unit_rows
 
 import ms_keras
 
+pytestmark = pytest.mark.usefixtures("either_way")
+
 
 def value_and_gradient(labels, embeddings, **arguments):
     embeddings = tf.constant(embeddings)

@@ -9,6 +9,8 @@ from naive import unit_rows
 
 from ms_keras.losses import engine
 
+pytestmark = pytest.mark.usefixtures("either_way")
+
 CLASSES = {
     "even": [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3],
     "uneven, with singletons": [0, 0, 0, 0, 0, 1, 1, 1, 2, 2, 3, 4],

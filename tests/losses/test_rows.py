@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ms_keras.unit_rows import unit_rows, unit_rows_of_a_loss
+from ms_keras.losses.rows import unit_rows_of_a_loss
+from ms_keras.unit_rows import unit_rows
 
 RNG = np.random.default_rng(0)
 
@@ -51,24 +52,3 @@ def test_nan_is_not_hidden():
     assert np.isfinite(units[0]).all()
     assert np.isnan(units[1]).all()
     assert np.isnan(found[1]).all()
-
-
-def test_the_gradient_has_a_gradient():
-    rows = tf.constant(RNG.normal(size=(3, 4)))
-    weights = tf.constant(RNG.normal(size=(3, 4)))
-
-    def slope(function, rows):
-        with tf.GradientTape() as tape:
-            tape.watch(rows)
-            value = tf.reduce_sum(weights * function(rows) ** 3)
-        return tape.gradient(value, rows)
-
-    def second(function):
-        with tf.GradientTape() as tape:
-            tape.watch(rows)
-            total = tf.reduce_sum(slope(function, rows) ** 2)
-        return tape.gradient(total, rows).numpy()
-
-    np.testing.assert_allclose(
-        second(unit_rows_of_a_loss), second(unit_rows), rtol=1e-9, atol=1e-12
-    )

@@ -1,0 +1,42 @@
+"""Rows of norm 1 for losses: as fast as they can be had, with their gradient."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+from ms_keras.losses import masked
+from ms_keras.losses.compiling import compiled_if_many
+
+
+@tf.custom_gradient
+def unit_rows_of_a_loss(rows: tf.Tensor) -> Any:
+    """Is `ms_keras.unit_rows` with its gradient in closed form, compiled.
+
+    Not for towers: converters to other formats lose the names of models that have
+    gradients of their own.
+    """
+    units = _units(tf.stop_gradient(rows))
+    return units, lambda upstream: _gradient(rows, units, upstream)
+
+
+@compiled_if_many
+def _units(rows: tf.Tensor) -> tf.Tensor:
+    # 0 for a row of zeros; NaN stays NaN.
+    scaled = tf.math.divide_no_nan(rows, _column(masked.row_max(tf.abs(rows))))
+    square = _column(masked.row_sum(tf.square(scaled)))
+    # The largest entry is 1 now, and so is the least square norm of a row alive.
+    return scaled * tf.math.rsqrt(tf.maximum(square, 1.0))
+
+
+@compiled_if_many
+def _gradient(rows: tf.Tensor, units: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
+    """Returns what changes the direction, over the norm."""
+    norm = _column(masked.row_sum(rows * units))
+    along = _column(masked.row_sum(upstream * units))
+    return tf.math.divide_no_nan(upstream - along * units, norm)
+
+
+def _column(values: tf.Tensor) -> tf.Tensor:
+    return values[:, tf.newaxis]
