@@ -29,18 +29,25 @@ test: $(TEST)
 	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4
 
 # Hours, on a machine that has nothing else to do. Images are generated, or those of
-# IMAGES, flags such as --dataset=image_folder --data_dir=CUB_200_2011/images.
+# IMAGES, flags such as --dataset=image_folder --data_dir=CUB_200_2011/images. A part
+# that fails does not stop the others; what failed is told at the end.
 benchmark: $(TEST)
-	$(BIN)/python -m benchmarks.loss --losses=all --out=$(RESULTS)/loss.json
-	$(BIN)/python -m benchmarks.recall --out=$(RESULTS)/recall.json
-	$(BIN)/python -m benchmarks.step $(IMAGES) --out=$(RESULTS)/step.json
-	$(BIN)/python -m benchmarks.input_pipeline $(IMAGES) --image_size=224 \
-	  --short_side=224 --out=$(RESULTS)/input_pipeline.json
-	$(BIN)/python -m benchmarks.startup --out=$(RESULTS)/startup.json
-	$(BIN)/python -m benchmarks.serving --out=$(RESULTS)/serving.json
-	$(BIN)/python -m benchmarks.exits --out=$(RESULTS)/exits_tf$$($(BIN)/python -c \
-	  "import tensorflow as tf; print(tf.__version__.rpartition('.')[0])").json
-	$(BIN)/python -m benchmarks.rebuild
+	@failed=; \
+	part() { \
+	  echo "== benchmarks.$$1"; \
+	  $(BIN)/python -m "benchmarks.$$@" || failed="$$failed $$1"; \
+	}; \
+	part loss --losses=all --out=$(RESULTS)/loss.json; \
+	part recall --out=$(RESULTS)/recall.json; \
+	part step $(IMAGES) --out=$(RESULTS)/step.json; \
+	part input_pipeline $(IMAGES) --image_size=224 --short_side=224 \
+	  --out=$(RESULTS)/input_pipeline.json; \
+	part startup --out=$(RESULTS)/startup.json; \
+	part serving --out=$(RESULTS)/serving.json; \
+	part exits --out=$(RESULTS)/exits_tf$$($(BIN)/python -c \
+	  "import tensorflow as tf; print(tf.__version__.rpartition('.')[0])").json; \
+	part rebuild; \
+	if [ -n "$$failed" ]; then echo "Failed:$$failed" >&2; exit 1; fi
 
 $(BASE): requirements.txt pyproject.toml
 	@case "$(VERSION)" in 3.10|3.11|3.12|3.13) ;; *) \

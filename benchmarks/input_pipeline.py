@@ -10,12 +10,11 @@ nothing else: no balanced classes, no resuming, no unreadable images. One decode
 resizes as accurately as we do, the other at TensorFlow's defaults. All take turns.
 
 Then the share of a training step that waits for images: its time with the pipeline
-against that with one batch kept.
+against that with one batch kept, in turns too.
 """
 
 from __future__ import annotations
 
-import json
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -26,11 +25,13 @@ from ms_keras import program  # before TensorFlow, whose notices it quietens
 import tensorflow as tf  # isort: skip
 from absl import flags
 
+from benchmarks.machine import machine
 from benchmarks.photographs import network_defaults, protocol_from_flags
-from benchmarks.step import ratios, turn
+from benchmarks.step import turn
 from ms_keras import train
 from ms_keras.data.images import Augmentation, decode_for_training
 from ms_keras.data.protocol import ImageSet, Protocol
+from ms_keras.retrieval.report import write_json
 
 FLAGS = flags.FLAGS
 OURS = "ms_keras"
@@ -96,13 +97,21 @@ def images_per_second(batches: Iterator) -> float:
     return count / (time.perf_counter() - begin)
 
 
+def ratios(ours: list[float], theirs: list[float]) -> dict[str, float]:
+    """Returns ours over theirs, turn by turn."""
+    each = [our / their for our, their in zip(ours, theirs, strict=True)]
+    return {"median": statistics.median(each), "min": min(each), "max": max(each)}
+
+
 def share_waiting(dataset: tf.data.Dataset) -> dict[str, float]:
     """Returns what part of a training step waits for images."""
     tower = train.compiled_tower()
+    with_input: list[float] = []
+    without: list[float] = []
     kept = dataset.take(1).cache().repeat()
-    with_input, without = (
-        [turn(tower, data) for _ in range(FLAGS.turns)] for data in (dataset, kept)
-    )
+    for _ in range(FLAGS.turns):
+        with_input.append(turn(tower, dataset))
+        without.append(turn(tower, kept))
     seconds, alone = statistics.median(with_input), statistics.median(without)
     return {
         "seconds_per_step": seconds,
@@ -128,10 +137,11 @@ def measure(protocol: Protocol) -> dict[str, Any]:
             speeds[name].append(images_per_second(iter(dataset)))
             print(f"turn {number + 1}: {name} {speeds[name][-1]:.0f} images/s")
     return {
+        "machine": machine(),
         "image_size": FLAGS.image_size,
         "images_per_second": {n: statistics.median(s) for n, s in speeds.items()},
         "ours_over_theirs": {
-            name: ratios(theirs, speeds[OURS])
+            name: ratios(speeds[OURS], theirs)
             for name, theirs in speeds.items()
             if name != OURS
         },
@@ -162,8 +172,7 @@ def main() -> int:
         result = measure(protocol)
     print(table(result))
     if FLAGS.out:
-        with open(FLAGS.out, "w", encoding="utf-8") as file:
-            json.dump(result, file, indent=2)
+        write_json(FLAGS.out, result)
     return 0
 
 

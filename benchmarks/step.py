@@ -1,19 +1,21 @@
-"""Training speed beside plain Keras cross-entropy on the same tower and images.
-
-Also beside the same training without the statistics of pairs, to tell their cost.
+"""What the loss and its statistics cost of a step, beside plain Keras cross-entropy.
 
     python -m benchmarks.step
     python -m benchmarks.step --pipeline --flagfile=configs/cub200_mobilenet.cfg \
         --data_dir=...
 
-All models are trained by `fit` on the same images, taking turns; the first steps of
-each turn, which compile and fill the pipeline, are not counted. Without --data_dir the
-images are generated, and the network is that of configs/cub200_mobilenet.cfg.
+All models are trained by `fit` on the same tower and images, taking turns, in the other
+order every second turn; the first steps of each turn, which compile and fill the
+pipeline, are not counted. Differences are of models in the same turn. They scatter more
+than they are: so the loss with its gradient and the statistics is also timed alone, on
+as many rows as a step has, and told as a share of the step.
+
+Without --data_dir the images are generated, and the network is that of
+configs/cub200_mobilenet.cfg.
 """
 
 from __future__ import annotations
 
-import json
 import statistics
 import time
 from typing import Any
@@ -23,13 +25,18 @@ from ms_keras import program  # before TensorFlow, whose notices it quietens
 import tensorflow as tf  # isort: skip
 from absl import flags
 
+from benchmarks import paired
+from benchmarks.loss.data import batch_of
+from benchmarks.machine import machine
 from benchmarks.photographs import network_defaults, protocol_from_flags
 from ms_keras import train
 from ms_keras.data.protocol import Protocol
+from ms_keras.losses import PairLoss, PairStatistics
+from ms_keras.retrieval.report import write_json
 
 FLAGS = flags.FLAGS
 
-flags.DEFINE_integer("turns", 5, "Turns of each model.", lower_bound=1)
+flags.DEFINE_integer("turns", 10, "Turns of each model.", lower_bound=1)
 flags.DEFINE_integer("turn_steps", 20, "Counted steps of a turn.", lower_bound=1)
 flags.DEFINE_integer("skipped_steps", 5, "Steps before counting.", lower_bound=1)
 flags.DEFINE_bool(
@@ -38,6 +45,7 @@ flags.DEFINE_bool(
 flags.DEFINE_string("out", "", "File for the result as JSON.", allow_override=True)
 
 OURS = "with statistics"
+_FIRST_CALLS, _SECONDS = 5, 2.0  # of the loss alone: not counted, and counted
 
 
 class StepTimes(tf.keras.callbacks.Callback):
@@ -87,12 +95,6 @@ def turn(model: tf.keras.Model, dataset: tf.data.Dataset) -> float:
     return times.seconds(FLAGS.skipped_steps)
 
 
-def ratios(ours: list[float], theirs: list[float]) -> dict[str, float]:
-    """Returns their seconds over ours, turn by turn: above 1 we are faster."""
-    each = [their / our for our, their in zip(ours, theirs, strict=True)]
-    return {"median": statistics.median(each), "min": min(each), "max": max(each)}
-
-
 def measure(protocol: Protocol) -> dict[str, list[float]]:
     """Returns the seconds of a step of all models, turn by turn."""
     dataset = train.training_data(protocol, first_step=0)
@@ -105,44 +107,83 @@ def measure(protocol: Protocol) -> dict[str, list[float]]:
     }
     seconds: dict[str, list[float]] = {name: [] for name in models}
     for number in range(FLAGS.turns):
-        for name, model in models.items():
+        order = list(models.items())
+        # So that what drifts, or what the one leaves in caches, is shared alike.
+        for name, model in reversed(order) if number % 2 else order:
             seconds[name].append(turn(model, dataset))
             print(f"turn {number + 1}: {name} {1000 * seconds[name][-1]:.1f} ms/step")
     return seconds
 
 
+def seconds_alone(batch: int) -> float:
+    """Returns the seconds of the flags' loss, its gradient and the statistics alone."""
+    given = batch_of(batch, FLAGS.embedding_dim)
+    labels, rows = tf.constant(given.labels), tf.constant(given.rows)
+    loss = train.loss_flags.loss_from_flags()
+    metrics = [PairStatistics(loss)] if isinstance(loss, PairLoss) else []
+
+    @tf.function(autograph=False)
+    def work() -> tuple[tf.Tensor, tf.Tensor]:
+        with tf.GradientTape() as tape:
+            tape.watch(rows)
+            value = loss(labels, rows)
+        for metric in metrics:
+            metric.update_state(labels, rows)
+        return value, tape.gradient(value, rows)
+
+    times: list[float] = []
+    while len(times) <= _FIRST_CALLS or sum(times[_FIRST_CALLS:]) < _SECONDS:
+        begin = time.perf_counter()
+        work()[1].numpy()
+        times.append(time.perf_counter() - begin)
+    return statistics.median(times[_FIRST_CALLS:])
+
+
 def table(result: dict[str, Any]) -> str:
-    """Returns the result as a Markdown table."""
-    lines = ["| | images/s | its time over ours, median (range) |", "|---|---:|---:|"]
-    one = {"median": 1.0, "min": 1.0, "max": 1.0}
-    for name, speed in result["images_per_second"].items():
-        of = result["ratio_to_ours"].get(name, one)
-        told = f"{of['median']:.3f} ({of['min']:.3f} to {of['max']:.3f})"
-        lines.append(f"| {name} | {speed:.0f} | {told} |")
-    return "\n".join(lines)
+    """Returns the result as a Markdown table and a sentence."""
+    lines = [
+        f"| batch {result['batch']} | images/s | ms/step | a step with loss and "
+        "statistics takes more by, mean (95 %) |",
+        "| --- | ---: | ---: | ---: |",
+    ]
+    for name, seconds in result["seconds"].items():
+        middle = statistics.median(seconds)
+        more = result["ours_over"].get(name)
+        lines.append(
+            f"| {name} | {result['batch'] / middle:.0f} | {1000 * middle:.1f} | "
+            f"{paired.told(more) if more else ''} |"
+        )
+    alone = (
+        f"Alone, the loss with its gradient and the statistics of {result['batch']} "
+        f"rows of {result['dim']} take {1000 * result['seconds_alone']:.2f} ms: "
+        f"{result['share_alone']:.2%} of a step."
+    )
+    return "\n".join([*lines, "", alone])
 
 
 def main() -> int:
-    """Measures all models and prints images/s and their ratios."""
+    """Measures all models, and the loss alone, and prints what it costs."""
     network_defaults()
     with protocol_from_flags() as protocol:
         seconds = measure(protocol)
     batch = FLAGS.classes_per_batch * FLAGS.images_per_class
+    alone = seconds_alone(batch)
     result = {
+        "machine": machine(),
         "batch": batch,
-        "images_per_second": {
-            name: batch / statistics.median(values) for name, values in seconds.items()
-        },
-        "ratio_to_ours": {
-            name: ratios(seconds[OURS], theirs)
+        "dim": FLAGS.embedding_dim,
+        "seconds": seconds,
+        "ours_over": {
+            name: paired.excess(seconds[OURS], theirs)
             for name, theirs in seconds.items()
             if name != OURS
         },
+        "seconds_alone": alone,
+        "share_alone": alone / statistics.median(seconds[OURS]),
     }
     print(table(result))
     if FLAGS.out:
-        with open(FLAGS.out, "w", encoding="utf-8") as file:
-            json.dump(result, file, indent=2)
+        write_json(FLAGS.out, result)
     return 0
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import pathlib
 import shutil
+from typing import Any
 
 from ms_keras import program  # before TensorFlow, whose notices it quietens
 
@@ -35,13 +36,16 @@ flags.DEFINE_integer("dim", 512, "Length of embeddings.", 1, allow_override=True
 flags.DEFINE_string("out", "", "Folder to make.", allow_override=True)
 
 
-def hlo_of(batch: int, dim: int, precision: str) -> bytes:
-    """Returns loss and gradient as a serialised HLO module.
+def hlo_of(batch: int, dim: int, precision: str, stage: str = "hlo_serialized") -> Any:
+    """Returns loss and gradient as an HLO module.
 
     Args:
         batch: Rows.
         dim: Their length.
-        precision: One of `PRECISIONS`. `"bf16"` rows are made float32 by the loss.
+        precision: One of `PRECISIONS`. `"bf16"` rows are made float32 by the loss, and
+            its products may be rounded as those of `"tf32"`.
+        stage: TensorFlow's name of the form. Defaults to `"hlo_serialized"`, bytes;
+            `"hlo"` is for reading.
     """
     # TensorFlow writes into every product whether its factors may be rounded.
     tf.config.experimental.enable_tensor_float_32_execution(precision != "fp32")
@@ -57,7 +61,7 @@ def hlo_of(batch: int, dim: int, precision: str) -> bytes:
     lowered = function.experimental_get_compiler_ir(
         tf.TensorSpec([batch], tf.int32), tf.TensorSpec([batch, dim], kind)
     )
-    return lowered(stage="hlo_serialized")
+    return lowered(stage=stage)
 
 
 def main() -> int:

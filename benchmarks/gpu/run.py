@@ -1,10 +1,13 @@
 """Runs a kit on this machine's accelerator, and writes what it measured.
 
     python3 run.py --out=gpu.json
+    python3 run.py --batches=8192,1024 --precisions=tf32 --contenders=hlo,torch-compiled
 
 Stands beside the files that `benchmarks.gpu.kit` wrote and needs NumPy; each contender
 needs JAX, PyTorch, pytorch-metric-learning, or TensorFlow with ms_keras, and says so
-where that is missing. Every contender and batch has a process of its own.
+where that is missing. Every contender and batch has a process of its own. They come in
+the order that the options give them, by default what matters most first: the result is
+written after each, and may be ended at any time.
 """
 
 from __future__ import annotations
@@ -26,10 +29,11 @@ from typing import Any
 import numpy as np
 
 PRECISIONS = ("fp32", "tf32", "bf16")
-CONTENDERS = ("hlo", "tensorflow", "torch", "torch-compiled", "pml")
+_OURS = ("hlo", "tensorflow")
 PER_CLASS = 5
 _CEILING = 8192  # rows and columns of the matrices that show what a product costs
 _COPIED = 1 << 30  # bytes
+_BATCHES = (8192, 1024, 65536, 80)  # what matters most; then what else the kit has
 
 # From nothing to a loss and its gradient; waits for neither.
 Call = Callable[[], tuple[Any, Any]]
@@ -92,7 +96,9 @@ def tensorflow(
             loss = tf.reduce_mean(losses.multi_similarity_loss(labels, rows))
         return loss, tape.gradient(loss, rows)
 
-    found = _timed(step, lambda results: [part.numpy() for part in results])
+    # Nothing is copied while time runs.
+    sync = getattr(getattr(tf.test, "experimental", None), "sync_devices", None)
+    found = _timed(step, lambda results: sync() if sync else results[1][0, 0].numpy())
     peak = None
     if tf.config.list_physical_devices("GPU"):
         peak = tf.config.experimental.get_memory_info("GPU:0")["peak"]
@@ -113,6 +119,15 @@ def torch_compiled(
     import torch
 
     return _torch(batch, dim, precision, torch.compile(restated))
+
+
+def pml_all(
+    batch: int, dim: int, precision: str, folder: pathlib.Path
+) -> dict[str, Any]:
+    """pytorch-metric-learning's loss of all pairs: another loss, but no lists."""
+    losses = importlib.import_module("pytorch_metric_learning.losses")
+    loss = losses.MultiSimilarityLoss(alpha=2, beta=40, base=0.5)
+    return _torch(batch, dim, precision, loss)
 
 
 def pml(batch: int, dim: int, precision: str, folder: pathlib.Path) -> dict[str, Any]:
@@ -148,9 +163,24 @@ def restated(rows: Any, labels: Any) -> Any:
     return (torch.log1p(pull) / 2 + torch.log1p(push) / 40).mean()
 
 
-WORKS = dict(
-    zip(CONTENDERS, (hlo, tensorflow, torch_restated, torch_compiled, pml), strict=True)
-)
+# What matters most first.
+WORKS: dict[str, Callable[[int, int, str, pathlib.Path], dict[str, Any]]] = {
+    "hlo": hlo,
+    "torch-compiled": torch_compiled,
+    "pml": pml,
+    "tensorflow": tensorflow,
+    "torch": torch_restated,
+    "pml-all": pml_all,
+}
+
+
+def products_of(contender: str, precision: str) -> str:
+    """Returns in what precision a contender multiplies rows of a precision.
+
+    Ours makes bfloat16 rows float32 before it divides them by their norms, whose
+    products may then be rounded as float32's may.
+    """
+    return "tf32" if precision == "bf16" and contender in _OURS else precision
 
 
 def _torch(batch: int, dim: int, precision: str, loss: Any) -> dict[str, Any]:
@@ -210,7 +240,7 @@ def _product(matrix: Any) -> tuple[Any, Any]:
 
 
 def _timed(call: Call, wait: Callable[[Any], Any], check: bool = True) -> dict:
-    """Returns the median milliseconds of a call, of the first one, and its results."""
+    """Returns the median milliseconds of a call, and its results."""
     times = []
     for _ in range(3):
         begin = time.perf_counter()
@@ -224,7 +254,7 @@ def _timed(call: Call, wait: Callable[[Any], Any], check: bool = True) -> dict:
         results = call()
         wait(results)
         times.append(time.perf_counter() - begin)
-    found = {"ms": 1000 * statistics.median(times), "first_ms": 1000 * first}
+    found = {"ms": 1000 * statistics.median(times)}
     if check:
         found["loss"], gradient = float(results[0]), results[1]
         if hasattr(gradient, "float"):  # PyTorch's, perhaps bfloat16 and on the GPU
@@ -241,12 +271,37 @@ def machine() -> dict[str, Any]:
             versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             versions[name] = None
-    gpu = None
-    if versions["torch"]:
-        import torch
+    names = (ask() for ask in (_gpu_by_torch, _gpu_by_jax, _gpu_by_tensorflow))
+    return {"gpu": next(filter(None, names), None), "versions": versions}
 
-        gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    return {"gpu": gpu, "versions": versions}
+
+def _gpu_by_torch() -> str | None:
+    try:
+        import torch
+    except ImportError:
+        return None
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else None
+
+
+def _gpu_by_jax() -> str | None:
+    try:
+        import jax
+    except ImportError:
+        return None
+    device = jax.devices()[0]
+    return None if device.platform == "cpu" else device.device_kind
+
+
+def _gpu_by_tensorflow() -> str | None:
+    try:
+        import tensorflow as tf
+    except ImportError:
+        return None
+    devices = tf.config.list_physical_devices("GPU")
+    if not devices:
+        return None
+    details = tf.config.experimental.get_device_details(devices[0])
+    return details.get("device_name", devices[0].name)
 
 
 def _one(name: str, batch: int, precision: str, timeout: float) -> dict[str, Any]:
@@ -273,36 +328,75 @@ def _one(name: str, batch: int, precision: str, timeout: float) -> dict[str, Any
 
 def main() -> int:
     """Measures everything, or one contender."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", default="gpu.json", help="file for the result")
-    parser.add_argument("--contenders", default=",".join(CONTENDERS))
-    parser.add_argument("--precisions", default=",".join(PRECISIONS))
-    parser.add_argument("--timeout", type=float, default=300.0, help="seconds of each")
-    parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
-    options = parser.parse_args()
     folder = pathlib.Path(__file__).parent
     kit = json.loads((folder / "kit.json").read_text())
+    options = _options(kit["batches"])
     if options.one:
-        if options.one[0] == "ceilings":
-            print(json.dumps(ceilings()))
-            return 0
         name, batch, precision = options.one
-        found = WORKS[name](int(batch), kit["dim"], precision, folder)
+        if name in _ASIDE:
+            found = _ASIDE[name]()
+        else:
+            found = WORKS[name](int(batch), kit["dim"], precision, folder)
         print(json.dumps(found))
         return 0
-    result: dict[str, Any] = {"machine": machine(), "kit": kit, "found": []}
-    result["ceilings"] = _one("ceilings", 0, "fp32", options.timeout)
-    for batch in kit["batches"]:
-        for precision in options.precisions.split(","):
-            for name in options.contenders.split(","):
+    result: dict[str, Any] = {"kit": kit, "found": []}
+    for name in _ASIDE:
+        result[name] = _one(name, 0, "fp32", options.timeout)
+        told = result[name].get("trouble")
+        if told:
+            print(f"{name}: {told}", file=sys.stderr, flush=True)
+    for precision in options.precisions:
+        for batch in options.batches:
+            for name in options.contenders:
                 found = _one(name, batch, precision, options.timeout)
                 row = {"contender": name, "batch": batch, "precision": precision}
+                row["products"] = products_of(name, precision)
                 result["found"].append({**row, **found})
                 told = found.get("trouble") or f"{found['ms']:.3f} ms"
                 print(f"{batch} {precision} {name}: {told}", flush=True)
                 # Kept as it comes: a lease may end before the last one.
                 pathlib.Path(options.out).write_text(json.dumps(result, indent=1))
     return 0
+
+
+# Measured once, each in a process of its own, under these names in the result.
+_ASIDE: dict[str, Callable[[], dict[str, Any]]] = {
+    "machine": machine,
+    "ceilings": ceilings,
+}
+
+
+def _options(sizes: list[int]) -> argparse.Namespace:
+    """Returns what was asked for; ends the program if there is no such thing."""
+    first = [size for size in _BATCHES if size in sizes]
+    ordered = first + [size for size in sizes if size not in first]
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", default="gpu.json", help="file for the result")
+    parser.add_argument("--batches", default=ordered, type=_list_of(ordered, int))
+    parser.add_argument(
+        "--contenders", default=list(WORKS), type=_list_of(list(WORKS), str)
+    )
+    parser.add_argument(
+        "--precisions", default=list(PRECISIONS), type=_list_of(list(PRECISIONS), str)
+    )
+    parser.add_argument("--timeout", type=float, default=300.0, help="seconds of each")
+    parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def _list_of(known: list[Any], kind: Callable[[str], Any]) -> Callable[[str], list]:
+    """Returns what makes a list of some that are known out of text with commas."""
+
+    def parse(text: str) -> list[Any]:
+        names = [str(one) for one in known]
+        unknown = [part for part in text.split(",") if part not in names]
+        if unknown:
+            raise argparse.ArgumentTypeError(
+                f"must be among {', '.join(names)}; got {', '.join(unknown)}"
+            )
+        return [kind(part) for part in text.split(",")]
+
+    return parse
 
 
 if __name__ == "__main__":

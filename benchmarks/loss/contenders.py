@@ -1,4 +1,4 @@
-"""Who takes part, at which batch sizes."""
+"""Who takes part in Multi-Similarity, at which batch sizes."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ _METRIC_LEARNING = Peer(
 )
 _ANY = 1 << 40
 MULTI_SIMILARITY = "multi_similarity"
+# What of a contender's result has to be ours.
+BOTH, LOSS_ONLY, ANOTHER = "loss and gradient", "loss", "another loss"
 
 
 class Contender(NamedTuple):
@@ -33,6 +35,9 @@ class Contender(NamedTuple):
         libraries: Distributions whose versions are told.
         peer: Whose environment it runs in. Defaults to `None`: ours.
         least: Smallest batch that it is asked for. Defaults to 0.
+        same: What it has to have in common with ours: `BOTH`, `LOSS_ONLY`, or nothing,
+            as `ANOTHER` loss. Defaults to `""`: it is no loss.
+        needs: A module that our environment may lack. Defaults to `""`.
     """
 
     name: str
@@ -44,11 +49,14 @@ class Contender(NamedTuple):
     libraries: tuple[str, ...]
     peer: Peer | None = None
     least: int = 0
+    same: str = ""
+    needs: str = ""
 
 
-def _ours(
+def ours(
     name: str, title: str, most: int = _ANY, least: int = 0, **options: Any
 ) -> Contender:
+    """Returns this package; of Multi-Similarity unless the options name another."""
     return Contender(
         name,
         title,
@@ -58,25 +66,32 @@ def _ours(
         most,
         ("tensorflow",),
         least=least,
+        same=BOTH,
     )
 
 
-def _similarity(name: str, title: str, loss: str, jit: bool) -> Contender:
+def similarity(
+    name: str, loss: str, jit: bool, normalise: bool, same: str
+) -> Contender:
+    """Returns TensorFlow Similarity, which asks for unit rows and takes any."""
+    rows = "rows normalised" if normalise else "rows as given"
     return Contender(
         name,
-        title,
+        f"TensorFlow Similarity, {rows}{', compiled' if jit else ''}",
         _TF,
         "tensorflow_similarity",
-        {"loss": loss, "jit": jit},
+        {"loss": loss, "jit": jit, "normalise": normalise},
         8192,
         ("tensorflow-similarity", "tensorflow"),
         _SIMILARITY,
+        same=same,
     )
 
 
-def _metric_learning(
-    name: str, title: str, loss: str, most: int = 8192, **options: Any
+def metric_learning(
+    name: str, title: str, loss: str, same: str, most: int = 8192, **options: Any
 ) -> Contender:
+    """Returns pytorch-metric-learning."""
     return Contender(
         name,
         title,
@@ -86,6 +101,7 @@ def _metric_learning(
         most,
         ("pytorch-metric-learning", "torch"),
         _METRIC_LEARNING,
+        same=same,
     )
 
 
@@ -112,23 +128,31 @@ OF_MULTI_SIMILARITY = (
         1024,
         ("tensorflow",),
     ),
-    _ours(OURS, "ms_keras"),
-    _ours("ours-jit", "ms_keras in a compiled step", most=1024, jit=True),
-    _ours("ours-plain", "ms_keras without XLA", most=1024, xla=False),
-    _ours(
+    ours(OURS, "ms_keras"),
+    ours("ours-jit", "ms_keras in a compiled step", most=1024, jit=True),
+    # What it does by itself, up to 128 rows without XLA, the other way round.
+    ours("ours-xla", "ms_keras, XLA here too", most=128, xla=True),
+    ours("ours-plain", "ms_keras without XLA", most=1024, least=129, xla=False),
+    ours(
         "ours-blocks",
         "ms_keras, 512 anchors at once",
         most=8192,
         least=8192,
         block_size=512,
     ),
-    _similarity("tfsim", "TensorFlow Similarity", MULTI_SIMILARITY, False),
-    _similarity("tfsim-jit", "TensorFlow Similarity, compiled", MULTI_SIMILARITY, True),
-    _metric_learning("pml", "pytorch-metric-learning, with miner", MULTI_SIMILARITY),
-    _metric_learning(
+    # Rows are of norm 1 already, so that its loss is ours without a division too.
+    similarity("tfsim", MULTI_SIMILARITY, False, False, LOSS_ONLY),
+    similarity("tfsim-jit", MULTI_SIMILARITY, True, False, LOSS_ONLY),
+    similarity("tfsim-unit", MULTI_SIMILARITY, False, True, BOTH),
+    similarity("tfsim-jit-unit", MULTI_SIMILARITY, True, True, BOTH),
+    metric_learning(
+        "pml", "pytorch-metric-learning, with miner", MULTI_SIMILARITY, BOTH
+    ),
+    metric_learning(
         "pml-all",
         "pytorch-metric-learning, no miner",
         MULTI_SIMILARITY,
+        ANOTHER,
         miner=False,
     ),
     Contender(
@@ -140,65 +164,6 @@ OF_MULTI_SIMILARITY = (
         1024,
         ("torch",),
         _METRIC_LEARNING,
+        same=BOTH,
     ),
 )
-
-# Of the other losses: ours, and who has a like one. pytorch-metric-learning lists all
-# triplets: 4 million at 1,024, a quarter of a thousand million at 8,192.
-_PML_LOSSES = {
-    "contrastive": 8192,
-    "triplet": 1024,
-    "triplet:hard": 8192,
-    "lifted_structure": 8192,
-    "nca": 8192,
-    "margin": 1024,
-    "histogram": 1024,
-}
-_ADDONS_LOSSES = {
-    "triplet_hard": ("triplet:hard", 8192),
-    "triplet_semihard": ("triplet:semi_hard", 1024),
-    "npairs": ("n_pairs", 8192),
-    "lifted": ("lifted_structure", 200),
-}
-_SIMILARITY_LOSSES = ("triplet:hard", "triplet:semi-hard")
-_OUR_LOSSES = (
-    "contrastive",
-    "triplet",
-    "triplet:hard",
-    "triplet:semi_hard",
-    "lifted_structure",
-    "lifted_star",
-    "n_pairs",
-    "nca",
-    "histogram",
-    "binomial_deviance",
-    "bin_lifted",
-    "margin",
-)
-
-
-def of_other_losses() -> dict[str, list[Contender]]:
-    """Returns the contenders of every other loss, ours first."""
-    found = {
-        loss: [_ours(f"{OURS}-{loss}", "ms_keras", loss=loss)] for loss in _OUR_LOSSES
-    }
-    for loss, most in _PML_LOSSES.items():
-        title = "pytorch-metric-learning"
-        found[loss].append(_metric_learning(f"pml-{loss}", title, loss, most))
-    for theirs, (loss, most) in _ADDONS_LOSSES.items():
-        addons = Contender(
-            f"addons-{theirs}",
-            "TensorFlow Addons",
-            _TF,
-            "addons",
-            {"loss": theirs},
-            most,
-            ("tensorflow-addons",),
-        )
-        found[loss].append(addons)
-    for loss in _SIMILARITY_LOSSES:
-        title, key = "TensorFlow Similarity", loss.replace("-", "_")
-        found[key].append(_similarity(f"tfsim-{loss}", title, loss, False))
-        compiled = _similarity(f"tfsim-jit-{loss}", f"{title}, compiled", loss, True)
-        found[key].append(compiled)
-    return found

@@ -11,21 +11,33 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from benchmarks.loss.agreement import cell
 from benchmarks.loss.contenders import FLOOR, OURS
+from benchmarks.loss.targets import targets_table
 
 _COLOURS = {
     OURS: "#D55E00",
     FLOOR: "#000000",
-    "tfsim": "#0072B2",
-    "tfsim-jit": "#56B4E9",
+    "tfsim-unit": "#0072B2",
+    "tfsim-jit-unit": "#56B4E9",
     "pml": "#009E73",
     "loop": "#CC79A7",
 }
+_NOTE = (
+    "Off ours: the larger of the relative differences of the loss and of the norm of "
+    "its gradient. TensorFlow Similarity asks for unit rows and takes them as they "
+    "are: without a division in the step its gradient is by rows that may leave the "
+    "sphere, which has another norm, so that only its loss is compared."
+)
 
 
 def table(result: Mapping[str, Any]) -> str:
     """Returns the tables of Multi-Similarity, and of the other losses if measured."""
-    parts = [_sizes_table(result["multi_similarity"])]
+    parts = [
+        targets_table(result["multi_similarity"], result["dim"]),
+        _sizes_table(result["multi_similarity"]),
+        _NOTE,
+    ]
     if result["growth"]:
         from_, to, exponent = result["growth"]
         parts.append(
@@ -89,42 +101,41 @@ def _curves(
 def _sizes_table(sizes: Mapping[str, Mapping[str, Any]]) -> str:
     lines = [
         "| batch | | ms, median (range of rounds) | over the floor | over ms_keras | "
-        "peak, MB |",
-        "| ---: | --- | ---: | ---: | ---: | ---: |",
+        "peak, MB | off ours |",
+        "| ---: | --- | ---: | ---: | ---: | ---: | ---: |",
     ]
     for size, rows in sizes.items():
         for row in rows.values():
-            lines.append(f"| {int(size):,} | {row['title']} | {_cells(row)} |")
+            cells = _cells(row, "over_floor", "over_ours")
+            lines.append(f"| {int(size):,} | {row['title']} | {cells} |")
     return "\n".join(lines)
 
 
 def _others_table(others: Mapping[str, Any]) -> str:
     lines = [
-        "| loss | batch | | ms, median (range of rounds) | over the floor | "
-        "over ms_keras | peak, MB |",
+        "| loss | batch | | ms, median (range of rounds) | over ms_keras | peak, MB | "
+        "off ours |",
         "| --- | ---: | --- | ---: | ---: | ---: | ---: |",
     ]
     for loss, sizes in others.items():
         for size, rows in sizes.items():
             for row in rows.values():
-                cells = f"{int(size):,} | {row['title']} | {_cells(row)}"
+                cells = f"{int(size):,} | {row['title']} | {_cells(row, 'over_ours')}"
                 lines.append(f"| {loss} | {cells} |")
     return "\n".join(lines)
 
 
-def _cells(row: Mapping[str, Any]) -> str:
+def _cells(row: Mapping[str, Any], *ratios: str) -> str:
     if row["trouble"]:
-        return f"{row['trouble']} | | | "
+        return f"{row['trouble']} |{' |' * len(ratios)} | "
     medians = [turn["median_ms"] for turn in row["turns"]]
     time = _number(row["ms"])
     if len(medians) > 1:
         time += f" ({_number(min(medians))} to {_number(max(medians))})"
     peak = row["peak_bytes"]
-    ratios = [
-        "" if row[key] is None else f"{row[key]:.2f}"
-        for key in ("over_floor", "over_ours")
-    ]
-    return " | ".join([time, *ratios, "" if peak is None else f"{peak / 1e6:,.0f}"])
+    over = ["" if row[key] is None else f"{row[key]:.2f}" for key in ratios]
+    memory = "" if peak is None else f"{peak / 1e6:,.0f}"
+    return " | ".join([time, *over, memory, cell(row)])
 
 
 def _number(ms: float) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import pathlib
 import statistics
 import sys
 from collections.abc import Sequence
 from typing import Any
 
+from benchmarks.loss.agreement import off_ours
 from benchmarks.loss.contenders import FLOOR, OURS, Contender
 from benchmarks.peers import PeerError, python_of
 from benchmarks.turns import TurnError, run_turn
@@ -45,7 +47,8 @@ class Rounds:
         """Returns the contenders' rows of a table at one batch size, by name."""
         asked = [c for c in contenders if c.least <= batch <= c.most]
         rows: dict[str, Any] = {
-            c.name: {"title": c.title, "turns": [], "trouble": ""} for c in asked
+            c.name: {"title": c.title, "same": c.same, "turns": [], "trouble": ""}
+            for c in asked
         }
         for number in range(1 if batch >= _ONCE_FROM else self._rounds):
             for contender in asked:
@@ -84,13 +87,15 @@ class Rounds:
             row["turns"].append(result)
 
     def _python(self, contender: Contender) -> str:
+        if contender.needs and importlib.util.find_spec(contender.needs) is None:
+            raise PeerError(f"there is no {contender.needs} in this environment")
         if contender.peer is None:
             return sys.executable
         return str(python_of(contender.peer, self._peers_dir))
 
 
 def _add_medians(row: dict[str, Any], rows: dict[str, Any]) -> None:
-    """Adds medians over rounds, of times and of ratios in the same round."""
+    """Adds medians over rounds, ratios in the same round, and how far off ours."""
     own = [turn["median_ms"] for turn in row["turns"]]
     row["ms"] = statistics.median(own) if own else None
     peaks = [turn["peak_bytes"] for turn in row["turns"]]
@@ -100,3 +105,5 @@ def _add_medians(row: dict[str, Any], rows: dict[str, Any]) -> None:
         theirs = [turn["median_ms"] for turn in rows.get(other, {"turns": []})["turns"]]
         ratios = [a / b for a, b in zip(own, theirs, strict=False)]
         row[key] = statistics.median(ratios) if ratios else None
+    turns_of_ours = rows.get(ours, {"turns": []})["turns"]
+    row["off_ours"] = off_ours(row["same"], row["turns"], turns_of_ours)

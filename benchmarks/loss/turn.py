@@ -3,8 +3,9 @@
     python -m benchmarks.loss.turn '{"module": "with_tensorflow", "work": "floor", ...}'
 
 The library is warm from a small batch before anything of the asked size is computed.
-Peak memory is that beyond what is in use then, the first call included: inputs,
-tracing, compilation and all. The last line of what it prints is the result as JSON.
+Peak memory is that beyond what is in use when the library has its inputs: tracing,
+compilation, all pairs, and the gradient count, the inputs themselves do not. The last
+line of what it prints is the result as JSON.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.loss.data import PER_CLASS, batch_of
-from benchmarks.memory import IN_USE, PEAK, memory, reset_peak
+from benchmarks.memory import IN_USE, PEAK, memory, release_freed, reset_peak
 
 _WARM_ROWS = 8 * PER_CLASS
 _FEWEST_CALLS, _MOST_CALLS = 3, 2000
@@ -36,17 +37,17 @@ def main(order: dict[str, Any]) -> dict[str, Any]:
 
     Returns:
         `first_ms`, with tracing and compilation, `ms` of every later call, or of the
-        first where it takes long, `loss`, `gradient`, its norm, `peak_bytes` or `None`,
-        and `versions`.
+        first where it takes long, `loss`, `gradient`, its norm, `peak_bytes` beyond the
+        inputs or `None`, and `versions`.
     """
     module = importlib.import_module(f"benchmarks.loss.{order['module']}")
     work = getattr(module, order["work"])
     small = work(batch_of(_WARM_ROWS, order["dim"]), **order["options"])
     small(), small()
-    batch = batch_of(order["batch"], order["dim"])
+    call = work(batch_of(order["batch"], order["dim"]), **order["options"])
+    release_freed()
     before = memory(IN_USE)
     reset = reset_peak()
-    call = work(batch, **order["options"])
     (loss, gradient), first = _timed(call)
     norm = float(np.linalg.norm(gradient))
     del gradient

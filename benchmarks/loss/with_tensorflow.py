@@ -14,8 +14,6 @@ from benchmarks.loss.data import Batch
 
 # From nothing to the loss and its gradient by the rows, complete.
 Call = Callable[[], tuple[float, np.ndarray]]
-_BLOCK_PAIRS = 1 << 25  # of the floor where the matrix is too large, as in our loss
-_DENSE_PAIRS = 1 << 26
 
 
 def dispatch(batch: Batch, jit: bool) -> Call:
@@ -29,8 +27,14 @@ def dispatch(batch: Batch, jit: bool) -> Call:
 def floor(batch: Batch) -> Call:
     """The products that a loss and its gradient cannot do without.
 
-    Two of them; in blocks, where the matrix of pairs is not kept, three.
+    Two of them; in blocks, where the matrix of pairs is not kept, three. What is kept,
+    and how large a block is, is as in our loss.
     """
+    # Not above: peers' environments have none of ours.
+    blocks = importlib.import_module("ms_keras.losses.blocks")
+    count, dim = batch.rows.shape
+    in_block = min(count, max(1, blocks._PAIRS_PER_BLOCK // count))
+    whole = count // in_block * in_block  # rows; the others are one smaller block
 
     def dense(rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         pairs = tf.matmul(rows, rows, transpose_b=True)
@@ -43,12 +47,18 @@ def floor(batch: Batch) -> Call:
         return tf.matmul(second, rows)
 
     def blocked(rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        count = rows.shape[0]
-        blocks = tf.reshape(rows, [-1, max(1, _BLOCK_PAIRS // count), rows.shape[1]])
-        done = tf.map_fn(functools.partial(of_block, rows), blocks, 1)
-        return done[0, 0, 0], tf.reshape(done, rows.shape)
+        done = tf.map_fn(
+            functools.partial(of_block, rows),
+            tf.reshape(rows[:whole], [-1, in_block, dim]),
+            fn_output_signature=tf.float32,
+            parallel_iterations=1,  # else several blocks are in memory at once
+        )
+        done = tf.reshape(done, [whole, dim])
+        if whole < count:
+            done = tf.concat([done, of_block(rows, rows[whole:])], axis=0)
+        return done[0, 0], done
 
-    small = len(batch.rows) ** 2 <= _DENSE_PAIRS
+    small = count**2 <= blocks.DENSE_PAIRS
     function = tf.function(dense if small else blocked, autograph=False)
     return _call(function, tf.constant(batch.rows))
 
@@ -57,7 +67,7 @@ def ours(
     batch: Batch,
     loss: str,
     jit: bool = False,
-    xla: bool = True,
+    xla: bool | None = None,
     block_size: int | None = None,
 ) -> Call:
     """This package, as a training step calls it.
@@ -66,32 +76,36 @@ def ours(
         batch: Rows and labels.
         loss: A name of `LOSSES`, or one with a selection, `"triplet:hard"`.
         jit: Whether the step around the loss is compiled too. Defaults to `False`.
-        xla: Whether the loss compiles its inside. Defaults to `True`, as it does.
+        xla: Whether the loss compiles its inside, for the whole process. Defaults to
+            `None`: by size.
         block_size: Anchors at once. Defaults to `None`: by size.
     """
-    if not xla:
-        row_core: Any = importlib.import_module("ms_keras.losses.row_core")
-        row_core.compiled = lambda function: tf.function(
-            functools.partial(function), autograph=False
-        )
+    if xla is False:
+        tf.function = functools.partial(_never_compiled, tf.function)
+    if xla is True:
+        compiling: Any = importlib.import_module("ms_keras.losses.compiling")
+        compiling._FEW_ROWS = -1
     from ms_keras.losses import LOSSES
 
     name, _, selection = loss.partition(":")
     options = {"selection": selection} if selection else {}
     chosen = LOSSES[name](**options)
     chosen.block_size = block_size
-    return _differentiated(chosen, batch, jit)
+    return differentiated(chosen, batch, jit)
 
 
-def addons(batch: Batch, loss: str) -> Call:
-    """TensorFlow Addons, by our wrapper, which brings it pairs and unit rows."""
-    from ms_keras.losses.addons import AddonsLoss
+def tensorflow_similarity(
+    batch: Batch, loss: str, jit: bool, normalise: bool = False
+) -> Call:
+    """TensorFlow Similarity, which compiles only with labels `[batch, 1]`.
 
-    return _differentiated(AddonsLoss(loss), batch, False)
-
-
-def tensorflow_similarity(batch: Batch, loss: str, jit: bool) -> Call:
-    """TensorFlow Similarity, which compiles only with labels `[batch, 1]`."""
+    Args:
+        batch: Rows and labels.
+        loss: `"multi_similarity"`, or a selection, `"triplet:hard"`.
+        jit: Whether the step is compiled.
+        normalise: Whether the step divides rows by their norms: the losses ask for unit
+            rows and do not make them. Defaults to `False`.
+    """
     losses = importlib.import_module("tensorflow_similarity.losses")
     if loss == "multi_similarity":
         chosen = losses.MultiSimilarityLoss(
@@ -106,20 +120,42 @@ def tensorflow_similarity(batch: Batch, loss: str, jit: bool) -> Call:
             margin=0.1,
         )
     columns = batch._replace(labels=batch.labels[:, np.newaxis]) if jit else batch
-    return _differentiated(chosen, columns, jit, autograph=True)
+    return differentiated(chosen, columns, jit, normalise, autograph=True)
 
 
-def _differentiated(
-    loss: Any, batch: Batch, jit: bool, autograph: bool = False
+def differentiated(
+    loss: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
+    batch: Batch,
+    jit: bool,
+    normalise: bool = False,
+    autograph: bool = False,
 ) -> Call:
+    """Returns a call of a loss and of its gradient by the rows as they are given.
+
+    Args:
+        loss: From labels and rows to a scalar.
+        batch: What it is given.
+        jit: Whether XLA compiles both.
+        normalise: Whether the loss gets unit rows made within. Defaults to `False`.
+        autograph: Whether TensorFlow rewrites the loss's Python. Defaults to `False`.
+    """
+
     def step(labels: tf.Tensor, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         with tf.GradientTape() as tape:
             tape.watch(rows)
-            value = loss(labels, rows)
+            given = tf.math.l2_normalize(rows, axis=1) if normalise else rows
+            value = loss(labels, given)
         return value, tape.gradient(value, rows)
 
     function = tf.function(step, jit_compile=jit, autograph=autograph)
     return _call(function, tf.constant(batch.labels), tf.constant(batch.rows))
+
+
+def _never_compiled(
+    function: Any, *arguments: Any, jit_compile: bool | None = None, **options: Any
+) -> Any:
+    """Is `tf.function` but for XLA."""
+    return function(*arguments, **options)
 
 
 def _call(function: Any, *arguments: tf.Tensor) -> Call:

@@ -15,37 +15,52 @@ Call = Callable[[], tuple[float, np.ndarray]]
 
 
 def pytorch_metric_learning(batch: Batch, loss: str, miner: bool = True) -> Call:
-    """pytorch-metric-learning, with the parameters that ours have."""
+    """pytorch-metric-learning, with the parameters that ours have.
+
+    Where it can sum over pairs, triplets or anchors, it does, and the sum is divided by
+    the number of anchors: that is our mean.
+    """
     losses = importlib.import_module("pytorch_metric_learning.losses")
     miners = importlib.import_module("pytorch_metric_learning.miners")
     distances = importlib.import_module("pytorch_metric_learning.distances")
+    reducers = importlib.import_module("pytorch_metric_learning.reducers")
     cosine = distances.CosineSimilarity()
+    summed = {"distance": cosine, "reducer": reducers.SumReducer()}
     mine: Any = None
+    anchors = len(batch.rows)
     if loss == "multi_similarity":
         chosen = losses.MultiSimilarityLoss(alpha=2, beta=40, base=0.5)
         mine = miners.MultiSimilarityMiner(epsilon=0.1) if miner else None
+        anchors = 1  # a mean over them already
     elif loss == "contrastive":
-        chosen = losses.ContrastiveLoss(1, 0.5, distance=cosine)
+        chosen = losses.ContrastiveLoss(pos_margin=1, neg_margin=0.5, **summed)
     elif loss == "triplet":
-        chosen = losses.TripletMarginLoss(
-            0.1, distance=cosine, triplets_per_anchor="all"
-        )
+        chosen = losses.TripletMarginLoss(0.1, triplets_per_anchor="all", **summed)
     elif loss == "triplet:hard":
-        chosen = losses.TripletMarginLoss(0.1, distance=cosine)
+        chosen = losses.TripletMarginLoss(0.1, **summed)
         mine = miners.BatchHardMiner(distance=cosine)
+    elif loss == "triplet:semi_hard":
+        chosen = losses.TripletMarginLoss(0.1, **summed)
+        mine = miners.TripletMarginMiner(
+            0.1, type_of_triplets="semihard", distance=cosine
+        )
     elif loss == "lifted_structure":
-        chosen = losses.GeneralizedLiftedStructureLoss(1, 0, distance=cosine)
+        chosen = losses.GeneralizedLiftedStructureLoss(
+            pos_margin=1, neg_margin=0, **summed
+        )
     elif loss == "nca":
-        chosen = losses.NCALoss(softmax_scale=16.0, distance=cosine)
+        chosen = losses.NCALoss(softmax_scale=20.0, **summed)
     elif loss == "margin":
         chosen = losses.MarginLoss()
+        anchors = 1
     elif loss == "histogram":
-        chosen = losses.HistogramLoss(n_bins=100, distance=cosine)
+        chosen = losses.HistogramLoss(n_bins=150, distance=cosine)  # 151 nodes
+        anchors = 1
     else:
         raise ValueError(f"pytorch-metric-learning has no loss like {loss!r}.")
 
     def forward(rows: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        return chosen(rows, labels, mine(rows, labels) if mine else None)
+        return chosen(rows, labels, mine(rows, labels) if mine else None) / anchors
 
     return _call(forward, batch)
 
@@ -56,6 +71,7 @@ def loop(batch: Batch, loss: str) -> Call:
         raise ValueError(f"The loop is of multi_similarity; got {loss!r}.")
 
     def forward(rows: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        rows = torch.nn.functional.normalize(rows)
         similarities = rows @ rows.T
         losses = []
         for anchor in range(len(rows)):
