@@ -25,7 +25,16 @@ from ms_keras.retrieval import flags as retrieval_flags
 from ms_keras.retrieval.embedding import pixel_rows
 from ms_keras.retrieval.page.write import PAGE, write_page
 from ms_keras.retrieval.picture import retrievals_picture
-from ms_keras.retrieval.report import as_json, report_of, table, write_json
+from ms_keras.retrieval.report import (
+    baselines_in,
+    baselines_of,
+    report_of,
+    table,
+    with_baselines,
+    with_further_scores,
+    with_scann,
+    write_json,
+)
 from ms_keras.retrieval.saved_arrays import load_arrays
 from ms_keras.retrieval.saved_tower import load_saved_tower
 from ms_keras.retrieval.scores import score_arrays, score_protocol
@@ -34,6 +43,8 @@ FLAGS = flags.FLAGS
 IMAGES = (data_flags, model_flags)  # rooms whose flags say which images, and how
 ROOMS = (*IMAGES, retrieval_flags)
 SOURCES = ("run_dir", "saved_model", "embeddings")
+# Of these rooms' flags, those that scoring reads; the others are of training.
+READ = ("ks", *data_flags.IMAGE_FLAGS, *model_flags.SCORING_FLAGS)
 
 # The training program has a --run_dir too: whoever imports both gets either.
 flags.DEFINE_string(
@@ -67,6 +78,7 @@ def main() -> int:
             "Name one thing to score, with --run_dir, --saved_model or --embeddings; "
             f"got {' and '.join('--' + name for name in given) or 'none of them'}."
         )
+    refuse_unread_flags(given[0])
     retrieval_flags.check_flags()
     report = {"embeddings": of_arrays, "saved_model": of_tower, "run_dir": of_run}[
         given[0]
@@ -81,6 +93,18 @@ def main() -> int:
     return 0
 
 
+def refuse_unread_flags(source: str) -> None:
+    """Raises ValueError for flags on the command line that would change nothing."""
+    read = ("ks",) if source == "embeddings" else READ
+    unread = [f"--{name}" for name in flags_of_images() if name not in read]
+    if unread:
+        raise ValueError(
+            f"{', '.join(unread)} would change nothing: to score --{source}, of the "
+            f"flags of images and towers only --{', --'.join(read)} are read. Drop "
+            "the former."
+        )
+
+
 def of_arrays() -> dict[str, Any]:
     """Scores saved embeddings."""
     for name in ("picture", "report"):
@@ -91,7 +115,9 @@ def of_arrays() -> dict[str, Any]:
             )
     arrays, ks = load_arrays(FLAGS.embeddings), data_flags.ks_from_flags()
     if FLAGS.search == "scann":  # for galleries where exact search takes too long
-        return retrieval_flags.scores_by_scann(arrays, ks)
+        report = retrieval_flags.scores_by_scann(arrays, ks)
+        kinds = FLAGS.metrics if FLAGS["metrics"].present else []
+        return with_further_scores(report, arrays, kinds)
     return report_of(score_arrays(arrays, ks), arrays, FLAGS.metrics)
 
 
@@ -108,12 +134,12 @@ def of_run() -> dict[str, Any]:
                 f"--run_dir={run} is not a finished run: {needed} is missing. "
                 "Finish it with ms_keras.train."
             )
-    same_images = not images_are_chosen()
+    same_images = not set(flags_of_images()) - {"ks"}
     program.adopt_flags(run / "flags.cfg")
     earlier = {}
     if same_images:
         scores = json.loads((run / "recall.json").read_text(encoding="utf-8"))
-        earlier = {k: v for k, v in scores.items() if k.endswith("_recall")}
+        earlier = baselines_in(scores)
     return of_tower(str(run / "saved_model" / "1"), earlier)
 
 
@@ -143,30 +169,31 @@ def of_tower(
     )
     if FLAGS.picture:
         retrievals_picture(FLAGS.picture, protocol, scored, "trained")
-    arrays = scored.arrays(protocol, "trained")
-    report = {
-        **(baselines or {}),
-        "protocol": protocol.name,
-        **report_of(scored.scores["trained"], arrays, FLAGS.metrics),
-        "pixels_recall": as_json(scored.scores["pixels"].recall),
-    }
+    arrays, exact = scored.arrays(protocol, "trained"), scored.scores["trained"]
+    report = report_of(exact, arrays, FLAGS.metrics, protocol.test.class_names)
+    report = with_baselines({"protocol": protocol.name, **report}, baselines or {})
+    pixels = baselines_of({"pixels": scored.scores["pixels"]}, arrays.labels)
+    report = with_baselines(report, pixels)
     by_scann: dict[str, Any] = {}
     if FLAGS.search == "scann":
-        by_scann = retrieval_flags.scores_by_scann(arrays, protocol.ks)
+        by_scann = retrieval_flags.scores_by_scann(
+            arrays, protocol.ks, exact.num_skipped
+        )
     if FLAGS.report:
         both = {**by_scann, **report}  # the page has the exact scores beside ScaNN's
         write_page(FLAGS.report, protocol, scored, both)
-    return {**report, **by_scann}
+    return with_scann(report, by_scann) if by_scann else report
 
 
-def images_are_chosen() -> bool:
-    """Whether a flag on the command line says which images are scored, or how."""
+def flags_of_images() -> list[str]:
+    """Returns the flags on the command line that images and towers have."""
     by_module = FLAGS.flags_by_module_dict()
-    return any(
-        flag.present and flag.name != "ks"
+    return [
+        flag.name
         for room in IMAGES
         for flag in by_module[room.__name__]
-    )
+        if flag.present
+    ]
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ import tempfile
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 from absl import flags
 
@@ -32,7 +33,13 @@ from ms_keras.models import flags as model_flags
 from ms_keras.models.tower import features_of
 from ms_keras.retrieval.embedding import Model, pixel_rows
 from ms_keras.retrieval.picture import retrievals_picture
-from ms_keras.retrieval.report import as_json, report_of, table, write_json
+from ms_keras.retrieval.report import (
+    baselines_of,
+    report_of,
+    table,
+    with_baselines,
+    write_json,
+)
 from ms_keras.retrieval.scann_scores import approximate_scores
 from ms_keras.retrieval.scores import Scored, Scores, score_arrays, score_protocol
 from ms_keras.serving import save_serving_model
@@ -94,6 +101,7 @@ def train(protocol: Protocol) -> int:
     unreadable = data_flags.unreadable_from_flags()
     counter = StepCounter(first=0, last=FLAGS.steps)
     tower = compiled_tower()
+    watched = watched_protocol(protocol)
     batches = training_data(protocol, unreadable)  # finds fault with the flags early
     run.claim()
     if run.is_finished:
@@ -107,7 +115,7 @@ def train(protocol: Protocol) -> int:
         print(f"{run.path}: going on after step {counter.step} of {counter.last}.")
         batches = training_data(protocol, unreadable, first_step=counter.step)
     if counter.step < counter.last and not fit(
-        run, tower, batches, counter, checkpoints, protocol, unreadable
+        run, tower, batches, counter, checkpoints, watched, unreadable
     ):
         return program.INTERRUPTED
 
@@ -121,12 +129,17 @@ def train(protocol: Protocol) -> int:
         tower, run.saved_model, short_side=model_flags.short_side_from_flags()
     )
     best_recall, best_step = checkpoints.best
+    scores = report_of(scored.scores["trained"], scored.arrays(protocol, "trained"))
     report = {
         "protocol": protocol.name,
-        **report_of(scored.scores["trained"], scored.arrays(protocol, "trained")),
-        **json.loads(run.baselines.read_text()),
+        **with_baselines(scores, json.loads(run.baselines.read_text())),
         "best_recall_at_1": best_recall,
         "best_step": best_step,
+        "best_scored_on": {
+            "num_queries": len(watched.test),
+            "num_classes": len(np.unique(watched.test.labels)),
+            "search": FLAGS.eval_search,
+        },
         "steps": counter.step,
     }
     write_json(run.scores, report)
@@ -195,10 +208,14 @@ def score_baselines(
         "pixels": pixel_rows,
     }
     scored = score(baselines, protocol, unreadable)
-    return {
-        f"{name}_recall": as_json(scores.recall)
-        for name, scores in scored.scores.items()
-    }
+    return baselines_of(scored.scores, scored.arrays(protocol, "pixels").labels)
+
+
+def watched_protocol(protocol: Protocol) -> Protocol:
+    """Returns what is scored on the way: the test split, or some of its classes."""
+    if not FLAGS.eval_sample:
+        return protocol
+    return sampled_protocol(protocol, FLAGS.eval_sample, FLAGS.seed)
 
 
 def fit(
@@ -207,20 +224,17 @@ def fit(
     batches: tf.data.Dataset,
     counter: StepCounter,
     checkpoints: Checkpoints,
-    protocol: Protocol,
+    watched: Protocol,
     unreadable: UnreadableImages,
 ) -> bool:
     """Trains up to the last step; returns whether it was reached.
 
-    A round, which Keras calls an epoch, ends with a scoring of the test split.
+    A round, which Keras calls an epoch, ends with a scoring of what is watched.
     """
-    tested = protocol
-    if FLAGS.eval_sample:
-        tested = sampled_protocol(protocol, FLAGS.eval_sample, FLAGS.seed)
     by = {"exact": score_arrays, "scann": approximate_scores}[FLAGS.eval_search]
 
     def recall(model: tf.keras.Model) -> dict[int, float]:
-        return score({"now": model}, tested, unreadable, by).scores["now"].recall
+        return score({"now": model}, watched, unreadable, by).scores["now"].recall
 
     batch_size = FLAGS.classes_per_batch * FLAGS.images_per_class
     progress = Progress(counter, batch_size)

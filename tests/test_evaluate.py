@@ -1,6 +1,7 @@
 """The evaluation program, as a user runs it."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -122,6 +123,7 @@ def test_a_run_is_scored_beside_its_frozen_tower_and_raw_pixels(run_dir, tmp_pat
     assert rows[0] == ["R@1", "R@2"]
     assert ["12.50", "25.00"] in [row[-2:] for row in rows]
     assert ["trained", "100.00", "100.00"] in rows
+    assert set(report["intervals"]["pixels_recall"]) == {"1", "2"}
     with Image.open(picture) as image:
         assert image.format == "PNG"
     metrics = {"precision_at_1", "r_precision", "map_at_r", "nmi", "ami"}
@@ -147,6 +149,46 @@ def test_other_images_are_not_shown_beside_the_scores_of_the_runs_own(
     assert set(report["recall"]) == {"1"}
     assert "frozen_recall" not in report
     assert "frozen" not in told
+
+
+def test_flags_of_training_are_refused_and_not_taken_for_other_images(run_dir):
+    unread = ["--backbone=resnet50", "--min_area=0.5"]
+    tower = f"--saved_model={run_dir / 'saved_model' / '1'}"
+    for told in errors_of([[f"--run_dir={run_dir}", *unread], [tower, *unread]]):
+        assert "--min_area, --backbone would change nothing" in told
+        assert "--short_side are read. Drop" in told
+
+
+def test_scann_scores_images_beside_exact_search(run_dir, tmp_path):
+    """Each number with its own interval, and an unreadable image still counted."""
+    pytest.importorskip("scann", reason="ScaNN exists for Linux only")
+    shutil.copytree(run_dir.parent / "images", tmp_path / "images")
+    (tmp_path / "images" / "class3" / "0.png").write_bytes(b"no picture")
+    status, told, errors = evaluate(
+        f"--run_dir={run_dir}",
+        f"--data_dir={tmp_path / 'images'}",
+        "--skip_unreadable",
+        "--search=scann",
+        "--metrics=ranking,classes",
+        f"--out={tmp_path / 'scores.json'}",
+        f"--report={tmp_path / 'page'}",
+    )
+    assert status == 0, errors
+    report = json.loads((tmp_path / "scores.json").read_text())
+    assert (report["num_queries"], report["num_skipped"]) == (5, 1)
+    assert "1 unreadable images left out" in told
+    assert report["recall"] == report["exact_recall"] == {"1": 1.0, "2": 1.0}
+    assert set(report["intervals"]) >= {"recall", "exact_recall", "pixels_recall"}
+    assert report["intervals"]["recall"] == {"1": [1.0, 1.0], "2": [1.0, 1.0]}
+    assert {one["class"] for one in report["classes"]["recall"]} == {
+        "class2",
+        "class3",
+    }
+    assert "trained, by ScaNN" in told
+    assert "trained, by exact search" in told
+    page = (tmp_path / "page" / "index.html").read_text()
+    assert "ScaNN less exact" in page
+    assert "1 unreadable images left out" in page
 
 
 def test_a_tower_takes_its_image_size_from_the_model(run_dir, tmp_path):
@@ -210,6 +252,16 @@ def test_scann_tells_how_far_off_it_is(tmp_path):
     exact = recall_at_k(rows, labels, (1, 4))
     assert report["recall"] == {str(k): recall for k, recall in exact.items()}
     assert "microseconds each" in told
+    assert "metrics" not in report  # exact, which ScaNN is to spare
+    for k, (low, high) in report["intervals"]["recall"].items():
+        assert low < report["recall"][k] < high
+
+    status, told, errors = evaluate(*arguments, "--ks=1", "--metrics=ranking,classes")
+    assert status == 0, errors
+    report = json.loads(out.read_text())
+    assert report["metrics"]["precision_at_1"] == exact[1]
+    assert len(report["intervals"]["map_at_r"]) == 2
+    assert len(report["classes"]["recall"]) == 60
 
     status, told, errors = evaluate(*arguments, "--tune", "--ks=1")
     assert status == 0, errors
@@ -231,7 +283,8 @@ def test_mistakes_are_told_with_their_mend(tmp_path):
         (nan, "--ks=0"): "--ks must be whole numbers",
         (nan, "--picture=p.png"): "--picture needs images",
         (nan, "--report=page"): "--report needs images",
-        (nan, "--metrics=f1"): "--metrics must be among ranking,clustering; got f1",
+        (nan, "--metrics=f1"): "must be among ranking,clustering,classes; got f1",
+        (nan, "--dataset=glyphs"): "--dataset would change nothing: to score --embedd",
         (nan, "--reorder=9", "--tune"): "--reorder, --tune says how ScaNN searches",
         (nan, "--search=scann", "--tune", "--leaves=9"): "would fix. Drop one",
         (nan, "--search=scann", "--leaves=1"): "leaves must be 2 or more",

@@ -6,6 +6,8 @@ import dataclasses
 
 import tensorflow_datasets as tfds
 from absl import logging
+from tensorflow_datasets.core.download.download_manager import NonMatchingChecksumError
+from tensorflow_datasets.core.download.extractor import ExtractError
 
 from ms_keras.data import cars196, cub200, inshop_list, sop
 from ms_keras.data.files import folder
@@ -21,7 +23,14 @@ _TFDS_NAMES = {
     "sop": "stanford_online_products",
     "inshop": "in_shop",
 }
-_NOT_PREPARED = (AssertionError, OSError, tfds.download.DownloadError)
+# The last two are of hosts that answer with a page about something else.
+_NOT_PREPARED = (
+    AssertionError,
+    OSError,
+    tfds.download.DownloadError,
+    NonMatchingChecksumError,
+    ExtractError,
+)
 
 
 def benchmark_protocol(name: str, data_dir: str, ks: tuple[int, ...]) -> Protocol:

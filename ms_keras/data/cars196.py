@@ -27,8 +27,7 @@ def lists(data_dir: pathlib.Path) -> Lists | None:
             training and test pictures, which are pooled.
 
     Raises:
-        ValueError: If a part of the layout is missing, a file is not as expected, or
-            SciPy, which reads it, is not installed.
+        ValueError: If a part of the layout is missing, or a file is not as expected.
     """
     if any((data_dir / name).exists() for name in ("car_ims", "cars_annos.mat")):
         cars = _one_archive(data_dir)
@@ -98,13 +97,8 @@ def _variable(file: pathlib.Path, name: str) -> np.ndarray:
 
 
 def _loadmat(file: pathlib.Path) -> dict[str, Any]:
-    try:
-        import scipy.io  # needed for nothing else
-    except ImportError as error:
-        raise ValueError(
-            f"{file} is a MATLAB file, which SciPy reads, and SciPy is not installed. "
-            "Install it: pip install scipy."
-        ) from error
+    import scipy.io  # here, to spare every other program the time
+
     try:
         return scipy.io.loadmat(str(file), squeeze_me=True)
     except (ValueError, scipy.io.matlab.MatReadError) as error:

@@ -23,6 +23,8 @@ _SPLIT_FLAGS = (
     "train_split",
     "test_split",
 )
+# Which images there are; the other flags say how batches are made of those that train.
+IMAGE_FLAGS = ("dataset", "data_dir", *_SPLIT_FLAGS, "skip_unreadable")
 
 flags.DEFINE_string(
     "dataset",
@@ -72,9 +74,9 @@ flags.DEFINE_enum(
     "preprocessing",
     "published_code",
     ["published_code", "paper_text"],
-    "How training crops. The paper's code, like most, cuts random areas and ratios and "
-    "resizes them; its text says plain random crops: squares of --image_size from "
-    "images resized to --short_side.",
+    "How training crops images whose short side is --short_side. The paper's code, as "
+    "most do, cuts random areas and ratios and resizes them to --image_size; its text "
+    "says plain random crops: squares of --image_size.",
 )
 flags.DEFINE_bool("flip", True, "Whether training mirrors half of the images.")
 flags.DEFINE_bool(
@@ -174,14 +176,13 @@ def augmentation_from_flags(image_size: int, short_side: int) -> Augmentation:
 
     Args:
         image_size: Height and width that the tower sees, in pixels.
-        short_side: What plain crops are cut from.
+        short_side: Of the images that crops are cut from, in pixels.
 
     Raises:
         ValueError: If the least area is not a share.
     """
-    if FLAGS.preprocessing == "published_code":
-        return Augmentation(image_size, FLAGS.min_area, FLAGS.flip)
-    return Augmentation(image_size, flip=FLAGS.flip, short_side=short_side)
+    plain = FLAGS.preprocessing == "paper_text"
+    return Augmentation(image_size, FLAGS.min_area, FLAGS.flip, short_side, plain)
 
 
 def unreadable_from_flags() -> UnreadableImages:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import os
-import pathlib
-from collections.abc import Iterator
 
 import numpy as np
 from absl import logging
 
 from ms_keras.data.class_split import choose_test_classes
 from ms_keras.data.files import folder, split_by_class
+from ms_keras.data.image_files import EXTENSIONS, is_image, visible_files
 from ms_keras.data.protocol import Protocol
-
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
 
 
 def image_folder(data_dir: str, test_classes: str, ks: tuple[int, ...]) -> Protocol:
@@ -36,9 +33,9 @@ def image_folder(data_dir: str, test_classes: str, ks: tuple[int, ...]) -> Proto
         for entry in os.scandir(root)
         if entry.is_dir() and not entry.name.startswith(".")
     )
-    files = {name: sorted(_files(root / name)) for name in names}
-    images = {name: [f for f in files[name] if _is_image(f)] for name in names}
-    _warn_of_others([f for name in names for f in files[name] if not _is_image(f)])
+    files = {name: sorted(visible_files(root / name)) for name in names}
+    images = {name: [f for f in files[name] if is_image(f)] for name in names}
+    _warn_of_others([f for name in names for f in files[name] if not is_image(f)])
     names = [name for name in names if images[name]]
     if len(names) < 2:
         raise ValueError(
@@ -52,18 +49,6 @@ def image_folder(data_dir: str, test_classes: str, ks: tuple[int, ...]) -> Proto
     chosen = choose_test_classes(names, test_classes)
     train, test = split_by_class(paths, labels, names, chosen)
     return Protocol(root.name, train, test, None, ks)
-
-
-def _files(path: pathlib.Path) -> Iterator[str]:
-    for parent, folders, files in os.walk(path):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        yield from (
-            os.path.join(parent, name) for name in files if not name.startswith(".")
-        )
-
-
-def _is_image(file: str) -> bool:
-    return file.lower().endswith(EXTENSIONS)
 
 
 def _warn_of_others(files: list[str]) -> None:

@@ -8,51 +8,52 @@ MAX_PIXELS = 50_000_000
 _LONGEST_HEADER = 26  # bytes, of BMP
 
 
-def declared_pixels(encoded: tf.Tensor) -> tf.Tensor:
-    """Reads width times height from the header of an image file.
+def declared_size(encoded: tf.Tensor) -> tf.Tensor:
+    """Reads height and width from the header of an image file.
 
     A file of a few kilobytes may declare gigapixels, for which a decoder would then ask
-    memory.
+    memory. A GIF's header does not tell what it will ask for: its decoder holds all
+    frames at once, each as large as the largest, whatever the screen's size is.
 
     Args:
-        encoded: Scalar string, a JPEG, PNG, GIF or BMP file.
+        encoded: Scalar string, a JPEG, PNG or BMP file.
 
     Returns:
-        Scalar int64; 0 for files of other formats, or shorter than their header.
+        `[2]` int64, height and width as stored, each 2**31 at most; zeros for files of
+        other formats, GIF among them, or shorter than their header.
 
     Raises:
         tf.errors.InvalidArgumentError: If the header of a JPEG file is malformed.
     """
-    start = tf.io.decode_raw(tf.strings.substr(encoded, 0, _LONGEST_HEADER), tf.uint8)
-    start = tf.concat([start, tf.zeros([_LONGEST_HEADER], tf.uint8)], axis=0)
-    start = tf.cast(start, tf.int64)
+    head = tf.strings.substr(encoded, 0, _LONGEST_HEADER)
+    head = tf.strings.join([head, b"\0" * _LONGEST_HEADER])
+    start = tf.cast(tf.io.decode_raw(head, tf.uint8), tf.int64)
 
     def of_jpeg() -> tf.Tensor:
         height, width, _ = tf.unstack(tf.io.extract_jpeg_shape(encoded, tf.int64))
-        return height * width
+        return tf.stack([height, width])
 
     def of_png() -> tf.Tensor:
-        return _number(start, range(19, 15, -1)) * _number(start, range(23, 19, -1))
-
-    def of_gif() -> tf.Tensor:
-        return _number(start, range(6, 8)) * _number(start, range(8, 10))
+        height = _number(start, range(23, 19, -1))
+        return tf.stack([height, _number(start, range(19, 15, -1))])
 
     def of_bmp() -> tf.Tensor:
         # A negative height, stored from top to bottom, is beyond any limit here.
         height = _number(start, range(22, 26))
-        return _number(start, range(18, 22)) * height
+        return tf.stack([height, _number(start, range(18, 22))])
 
-    def begins_with(magic: bytes) -> tf.Tensor:
-        return tf.strings.substr(encoded, 0, len(magic)) == magic
+    def has(magic: bytes, place: int = 0) -> tf.Tensor:
+        return tf.strings.substr(head, place, len(magic)) == magic
 
     return tf.case(
         [
             (tf.io.is_jpeg(encoded), of_jpeg),
-            (begins_with(b"\x89PNG"), of_png),
-            (begins_with(b"GIF8"), of_gif),
-            (begins_with(b"BM"), of_bmp),
+            # Decoders pass over chunks that they do not know, and take the size from
+            # the header behind them: it must come first, where we read it.
+            (has(b"\x89PNG") & has(b"IHDR", 12), of_png),
+            (has(b"BM"), of_bmp),
         ],
-        default=lambda: tf.constant(0, tf.int64),
+        default=lambda: tf.zeros([2], tf.int64),
     )
 
 

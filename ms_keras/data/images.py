@@ -26,16 +26,19 @@ class Augmentation:
         image_size: Height and width of the result, in pixels.
         min_area: Least share of the image's area that a crop covers; the most is 1.
         flip: Whether half of the images are mirrored.
-        short_side: If not 0, crops are plain: the image's short side is resized to this
-            many pixels, `image_size` at least, and a square of `image_size` is cut from
-            anywhere; `min_area` has no effect. Defaults to `0`: crops of random area
-            and ratio, resized.
+        short_side: What the short side of a larger image is resized to before it is
+            cropped, in pixels; `image_size` at least. Defaults to `0`: crops are cut
+            from images as they are.
+        plain: Whether crops are squares of `image_size` from anywhere in the image
+            whose short side is `short_side`, and `min_area` has no effect. Defaults to
+            `False`: crops of random area and ratio, resized to `image_size`.
     """
 
     image_size: int
     min_area: float = 0.16
     flip: bool = True
     short_side: int = 0
+    plain: bool = False
 
     def __post_init__(self) -> None:
         if self.image_size < 1:
@@ -44,10 +47,12 @@ class Augmentation:
             raise ValueError(
                 f"min_area must be above 0 and at most 1; got {self.min_area}."
             )
-        if self.short_side and self.short_side < self.image_size:
+        may_be_small = not self.short_side and not self.plain
+        if self.short_side < self.image_size and not may_be_small:
             raise ValueError(
-                f"short_side must be 0, or image_size={self.image_size} or more, for "
-                f"the crop to fit; got {self.short_side}."
+                f"short_side must be image_size={self.image_size} or more, for the "
+                "crop to fit, or 0 where crops are not plain; got "
+                f"{self.short_side}."
             )
 
 
@@ -56,7 +61,9 @@ def decode_for_training(
 ) -> tf.Tensor:
     """Decodes a random crop of an image, upright as its Exif says.
 
-    Only the crop of a JPEG is decoded. The same seed gives the same picture.
+    Only the crop of a JPEG is decoded: where the published protocol first resizes the
+    whole image to its short side, the crop alone is. The same seed gives the same
+    picture.
 
     Args:
         encoded: Scalar string, a JPEG or PNG file.
@@ -69,17 +76,23 @@ def decode_for_training(
     size = augmentation.image_size
     uniform = tf.random.stateless_uniform([2 * _ATTEMPTS + 3], seed)
 
-    def crop_of_jpeg() -> tf.Tensor:
-        box = _crop_box(tf.io.extract_jpeg_shape(encoded), uniform[:-1], augmentation)
-        return tf.image.decode_and_crop_jpeg(encoded, box, channels=3, dct_method=_DCT)
+    def crop_of_jpeg() -> tuple[tf.Tensor, tf.Tensor]:
+        shape = tf.io.extract_jpeg_shape(encoded)
+        box = _crop_box(shape, uniform[:-1], augmentation)
+        crop = tf.image.decode_and_crop_jpeg(encoded, box, channels=3, dct_method=_DCT)
+        return crop, shape
 
-    def crop_of_other() -> tf.Tensor:
+    def crop_of_other() -> tuple[tf.Tensor, tf.Tensor]:
         image = _decode_other(encoded)
-        box = _crop_box(tf.shape(image), uniform[:-1], augmentation)
+        shape = tf.shape(image)
+        box = _crop_box(shape, uniform[:-1], augmentation)
         top, left, height, width = tf.unstack(box)
-        return image[top : top + height, left : left + width]
+        return image[top : top + height, left : left + width], shape
 
-    crop = tf.cond(tf.io.is_jpeg(encoded), crop_of_jpeg, crop_of_other)
+    crop, shape = tf.cond(tf.io.is_jpeg(encoded), crop_of_jpeg, crop_of_other)
+    # A plain crop is resized once, by the very factor that the image would be.
+    if augmentation.short_side and not augmentation.plain:
+        crop = _crop_of_resized(crop, shape, augmentation.short_side)
     crop = exif.upright(crop, encoded)
     image = _resize(crop, tf.stack([size, size]))
     if augmentation.flip:
@@ -129,7 +142,7 @@ def _crop_box(
 ) -> tf.Tensor:
     """Returns `[top, left, height, width]` of a random crop, anywhere in the image."""
     attempts, (down, right) = uniform[:-2], tf.unstack(uniform[-2:])
-    if augmentation.short_side:
+    if augmentation.plain:
         height = width = _plain_crop_side(shape, augmentation)
     else:
         height, width = _crop_size(shape, tf.reshape(attempts, [2, -1]), augmentation)
@@ -164,6 +177,28 @@ def _crop_size(
     fits = (heights >= 1) & (widths >= 1) & (heights <= height) & (widths <= width)
     first = tf.argmax(fits)
     return tf.cast(heights[first], tf.int32), tf.cast(widths[first], tf.int32)
+
+
+def _crop_of_resized(crop: tf.Tensor, shape: tf.Tensor, short_side: int) -> tf.Tensor:
+    """Shrinks a crop to what it is in the image whose short side is `short_side`.
+
+    In an image that is not larger it stays: enlarging loses nothing that a later resize
+    would miss.
+
+    Args:
+        crop: `[height, width, 3]` uint8.
+        shape: `[3]` int32 of the whole image.
+        short_side: In pixels.
+    """
+    side = tf.reduce_min(shape[:2])
+
+    def shrunk() -> tf.Tensor:
+        exact = tf.shape(crop)[:2] * short_side / side
+        size = tf.maximum(tf.cast(tf.round(exact), tf.int32), 1)
+        resized = tf.image.resize(crop, size, antialias=True)
+        return tf.cast(tf.round(resized), tf.uint8)  # whole levels, as in Pillow
+
+    return tf.cond(side > short_side, shrunk, lambda: crop)
 
 
 def _resize(image: tf.Tensor, size: tf.Tensor) -> tf.Tensor:

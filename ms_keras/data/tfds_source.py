@@ -13,6 +13,7 @@ from absl import logging
 
 from ms_keras.data import glyphs, inshop  # noqa: F401 (registers the builders)
 from ms_keras.data.class_split import choose_test_classes
+from ms_keras.data.label_cache import cached_labels
 from ms_keras.data.protocol import ImageSet, Protocol
 from ms_keras.data.published import PUBLISHED
 from ms_keras.data.python_calls import called_from_threads
@@ -161,10 +162,13 @@ def _split(builder: Any, split: str, image: str, label: str) -> ImageSet:
     files = builder.as_data_source(
         split, deserialize_method=tfds.decode.DeserializeMethod.DESERIALIZE_NO_DECODE
     )
-    labels = np.array(
-        [example.features.feature[label].int64_list.value[0] for example in files],
-        np.int64,
-    )
+
+    def read_labels() -> np.ndarray:
+        values = (e.features.feature[label].int64_list.value[0] for e in files)
+        return np.fromiter(values, np.int64, len(files))
+
+    key = [builder.info.full_name, split, label, *_told(builder, split)]
+    labels = cached_labels(builder.data_path, key, len(files), read_labels)
     if not len(labels) or labels.min() < 0:
         raise ValueError(
             f"--dataset={builder.info.name}: {(labels < 0).sum()} of {len(labels)} "
@@ -184,6 +188,13 @@ def _split(builder: Any, split: str, image: str, label: str) -> ImageSet:
     return ImageSet(
         labels, tuple(names), read, lambda i: f"{builder.name}/{split}[{i}]"
     )
+
+
+def _told(builder: Any, split: str) -> list[str | int]:
+    """Returns the name, size and time of each file that a split is read from."""
+    paths = builder.info.splits[split.split("[")[0]].filepaths
+    stats = [(path.name, path.stat()) for path in paths]
+    return [part for name, s in stats for part in (name, s.length, s.mtime)]
 
 
 def _joined(one: ImageSet, other: ImageSet) -> ImageSet:

@@ -12,6 +12,8 @@ from absl import logging
 from ms_keras.data.protocol import ImageSet
 from ms_keras.data.python_calls import called_from_threads
 
+_WHY = "missing, truncated or not an image"
+
 
 class UnreadableImages:
     """What happens with images that cannot be read or decoded.
@@ -34,16 +36,20 @@ class UnreadableImages:
         """The images skipped so far, sorted."""
         return sorted(self._names)
 
-    def meet(self, name: str) -> None:
+    def meet(self, name: str, why: str = _WHY) -> None:
         """Notes an image, or raises.
+
+        Args:
+            name: What it is called.
+            why: Why it cannot be read. Defaults to what may be of any.
 
         Raises:
             ValueError: If unreadable images are not to be skipped.
         """
         if not self.skip:
             self.fail(
-                f"cannot read {name}: missing, truncated or not an image. Mend or "
-                "remove it, or go on without such images with --skip_unreadable."
+                f"cannot read {name}: {why}. Mend or remove it, or go on without such "
+                "images with --skip_unreadable."
             )
         if name not in self._names:
             self._names.add(name)

@@ -7,10 +7,13 @@ from typing import Any
 import tensorflow as tf
 from absl import flags
 
+from ms_keras.models.freeze_flag import FreezeFlag
 from ms_keras.models.tower import POOLINGS, build_tower
 
 # The paper's code resizes to 256 and crops 227.
 MARGIN = 256 / 227
+# How images are scored; the other flags say which tower is built.
+SCORING_FLAGS = ("image_size", "short_side")
 
 
 def define_flags(flag_values: flags.FlagValues) -> None:
@@ -24,8 +27,8 @@ def define_flags(flag_values: flags.FlagValues) -> None:
         "backbone",
         "mobilenet_v2",
         "A network of tf.keras.applications in snake_case, MobileNets with their width "
-        "as suffix (mobilenet_v2_0.35); bn_inception, the paper's; or small_conv for "
-        "small drawings.",
+        "as suffix (mobilenet_v2_0.35); bn_inception, the paper's; resnet50_torch, "
+        "torchvision's; or small_conv for small drawings.",
         flag_values=flag_values,
     )
     flags.DEFINE_integer(
@@ -45,8 +48,9 @@ def define_flags(flag_values: flags.FlagValues) -> None:
     flags.DEFINE_integer(
         "short_side",
         0,
-        "For scoring, the short side of an image is resized to this many pixels before "
-        "the centre crop of image_size. 0 takes image_size * 256 / 227, rounded.",
+        "The short side of an image is resized to this many pixels before it is "
+        "cropped: in the middle to image_size for scoring, at random for training. 0 "
+        "takes image_size * 256 / 227, rounded.",
         lower_bound=0,
         flag_values=flag_values,
     )
@@ -64,13 +68,12 @@ def define_flags(flag_values: flags.FlagValues) -> None:
         "How feature maps become one row: their mean, maximum, or the sum of both.",
         flag_values=flag_values,
     )
-    flags.DEFINE_bool(
+    freeze = FreezeFlag(
         "freeze_batch_norm",
-        True,
-        "Keep the running statistics of batch norm as they came with the weights; "
-        "gamma and beta train.",
-        flag_values=flag_values,
+        "What of batch norm stays as it came with the weights: its running statistics, "
+        "while gamma and beta train; all of it; or none, for random weights.",
     )
+    flags.DEFINE_flag(freeze, flag_values)
     flags.DEFINE_string(
         "freeze_until",
         "",
@@ -108,7 +111,7 @@ def tower_from_flags(
 
 
 def short_side_from_flags(flag_values: flags.FlagValues = flags.FLAGS) -> int:
-    """Returns the short side of scored images before the centre crop, in pixels.
+    """Returns the short side of images before they are cropped, in pixels.
 
     Args:
         flag_values: Parsed flags. Defaults to absl's global ones.

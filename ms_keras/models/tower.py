@@ -23,7 +23,7 @@ def build_tower(
     image_size: int = 224,
     weights: str | os.PathLike[str] | None = "imagenet",
     pooling: str = "avg",
-    freeze_batch_norm: bool = True,
+    freeze_batch_norm: str | bool = "statistics",
     freeze_until: str = "",
 ) -> tf.keras.Model:
     """Builds a network from images to unit-norm embeddings.
@@ -47,12 +47,14 @@ def build_tower(
         pooling: How feature maps become one row: their spatial mean `"avg"`, maximum
             `"max"`, or the sum of both, `"avg_max"` or `"avg+max"`. Defaults to
             `"avg"`.
-        freeze_batch_norm: Whether batch norm normalises by the statistics that came
-            with the weights and leaves them as they are, while its gamma and beta
-            train. A backbone with batch norm then runs in inference mode as a whole:
-            its dropout and stochastic depth, if any, are off too. Pass `False` to
-            train such a backbone from random weights. Backbones without batch norm
-            are not affected. Defaults to `True`.
+        freeze_batch_norm: What of batch norm stays as it came with the weights.
+            `"statistics"`: it normalises by the running mean and variance and leaves
+            them as they are, while its gamma and beta train, as in the paper's code;
+            `"all"`: gamma and beta stay too. A backbone with batch norm then runs in
+            inference mode as a whole: its dropout and stochastic depth, if any, are off
+            too. `"none"`: pass it to train such a backbone from random weights.
+            Backbones without batch norm are not affected. `True` and `False` stand for
+            the first and the last. Defaults to `"statistics"`.
         freeze_until: A layer of the backbone, such as `"block_2_add"`; it and all
             layers below it do not train. The lowest layers have the largest maps, so
             that a training step without their gradients may take half the time.
@@ -63,9 +65,9 @@ def build_tower(
         `[batch, embedding_dim]` float32 rows of norm 1.
 
     Raises:
-        ValueError: If the backbone, its layer or the pooling is unknown, a size is not
-            positive or too small for the backbone, or the weights are missing or belong
-            to another network.
+        ValueError: If the backbone, its layer, the pooling or what is frozen is
+            unknown, a size is not positive or too small for the backbone, or the
+            weights are missing or belong to another network.
 
     Example:
     ```python

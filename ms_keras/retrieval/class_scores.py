@@ -119,23 +119,40 @@ def confusions(
     positives = task.positives()
     check_answerable(positives)
     found = _found_instead(task)
-    wrong = np.flatnonzero(found >= 0)
-    pairs = np.stack([task.ids[wrong], task.gallery_ids[found[wrong]]])
-    pairs, counts = np.unique(pairs, axis=1, return_counts=True)  # sorted by classes
-    answerable = np.bincount(task.ids[positives > 0])
+    found_ids = np.where(found >= 0, task.gallery_ids[found], -1)
     query_names = _names(labels, task.ids)
     found_names = query_names
     if gallery_labels is not None:
         found_names = _names(gallery_labels, task.gallery_ids)
-    most = np.argsort(-counts, kind="stable")[:top]
     return [
-        Confusion(
-            query_names[query],
-            found_names[other],
-            int(count),
-            float(count / answerable[query]),
+        dataclasses.replace(
+            one,
+            query_class=query_names[int(one.query_class)],
+            found_class=found_names[int(one.found_class)],
         )
-        for (query, other), count in zip(pairs.T[most], counts[most], strict=True)
+        for one in count_confusions(task.ids, found_ids, positives > 0)[:top]
+    ]
+
+
+def count_confusions(
+    ids: np.ndarray, found_ids: np.ndarray, answerable: np.ndarray
+) -> list[Confusion]:
+    """Returns which classes are found in place of which, the most frequent pair first.
+
+    Args:
+        ids: `[queries]` integer class ids.
+        found_ids: `[queries]` ids of the classes found instead, -1 where none is.
+        answerable: `[queries]` bool, whether a query has a positive; others are left
+            out.
+    """
+    confused = answerable & (found_ids >= 0)
+    pairs = np.stack([ids[confused], found_ids[confused]], axis=1)
+    distinct, counts = np.unique(pairs, axis=0, return_counts=True)
+    totals = np.bincount(ids[answerable])
+    order = np.argsort(-counts, kind="stable")  # equal ones by class
+    return [
+        Confusion(int(own), int(other), int(count), float(count / totals[own]))
+        for (own, other), count in zip(distinct[order], counts[order], strict=True)
     ]
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from absl import flags
 
-from ms_keras.retrieval.further_scores import KINDS
-from ms_keras.retrieval.report import as_json
+from ms_keras.retrieval.further_scores import recall_intervals
+from ms_keras.retrieval.report import KINDS, as_json, intervals_as_json
 from ms_keras.retrieval.saved_arrays import SavedArrays
 from ms_keras.retrieval.scann_report import ExactCheck, approximate_recall
 from ms_keras.retrieval.scann_settings import ScannSettings, choose_settings
@@ -55,7 +55,9 @@ flags.DEFINE_list(
     "metrics",
     ["ranking"],
     "Scores beside Recall@K: ranking (precision at 1, R-precision, MAP@R), clustering "
-    "(NMI and AMI by k-means; slow with thousands of classes). Empty: none.",
+    "(NMI and AMI by k-means; slow with thousands of classes), classes (recall of each "
+    "class and the pairs confused most). Empty: none. They are exact, so that with "
+    "--embeddings and --search=scann there are none unless given.",
 )
 flags.DEFINE_string(
     "report",
@@ -85,13 +87,21 @@ def check_flags() -> None:
         )
 
 
-def scores_by_scann(arrays: SavedArrays, ks: Sequence[int]) -> dict[str, Any]:
+def scores_by_scann(
+    arrays: SavedArrays, ks: Sequence[int], num_skipped: int = 0
+) -> dict[str, Any]:
     """Scores embeddings by ScaNN as the flags say, and holds it against exact search.
 
     Prints how it did, and for --tune a line per trial.
 
+    Args:
+        arrays: The embeddings with their labels.
+        ks: The K of Recall@K.
+        num_skipped: Images left out because they cannot be read. Defaults to `0`.
+
     Returns:
-        A report whose `recall` is ScaNN's, with all about its error as `scann`.
+        A report whose `recall` and its intervals are ScaNN's, with all about its error
+        as `scann`.
 
     Raises:
         ValueError: As `approximate_recall`, or if settings are out of range.
@@ -115,13 +125,15 @@ def scores_by_scann(arrays: SavedArrays, ks: Sequence[int]) -> dict[str, Any]:
         ExactCheck(FLAGS.exact_queries, tolerance=tolerance),
     )
     _say("\n".join(found.lines()) + "\n")
+    intervals = intervals_as_json(recall_intervals(found.ranks, arrays.labels, ks))
     return {
         "recall": as_json(found.recall),
         "num_queries": found.num_queries,
         "num_without_positive": found.num_without_positive,
         "num_gallery": found.num_gallery,
-        "num_skipped": 0,
-        "scann": {**found.as_json(), **told},
+        "num_skipped": num_skipped,
+        "intervals": {"recall": intervals},
+        "scann": {**found.as_json(), "intervals": intervals, **told},
     }
 
 

@@ -19,8 +19,7 @@ from ms_keras.retrieval.scann_search import ScannSearcher
 from ms_keras.retrieval.scann_settings import ScannSettings
 from ms_keras.retrieval.searcher import NOBODY, Neighbours
 from ms_keras.retrieval.task import Task, as_task, check_answerable
-
-_Z = 1.959964  # of a normal distribution, 95 % lie within
+from ms_keras.retrieval.wilson import Z, wilson_interval
 
 
 class Estimate(NamedTuple):
@@ -76,6 +75,7 @@ class ScannReport:
         query_seconds: What the search of all queries took.
         settings: What ScaNN did.
         tolerance: The difference that goes without a warning.
+        ranks: `[queries]` int64 of `ranks_of_found`, of which `recall` is made.
     """
 
     recall: dict[int, float]
@@ -90,6 +90,7 @@ class ScannReport:
     query_seconds: float
     settings: ScannSettings
     tolerance: float
+    ranks: np.ndarray = dataclasses.field(repr=False, compare=False)
 
     @property
     def is_off(self) -> bool:
@@ -99,8 +100,12 @@ class ScannReport:
         return any(abs(found.value) > allowed for found in self.difference.values())
 
     def as_json(self) -> dict[str, Any]:
-        """Returns the report in plain types; the Ks are strings, as JSON has them."""
+        """Returns the report in plain types; the Ks are strings, as JSON has them.
+
+        The ranks are left out: there may be millions of them.
+        """
         content = dataclasses.asdict(self)
+        del content["ranks"]
         content["recall"] = _string_keys(self.recall)
         for name in ("exact", "difference"):
             estimates = {k: e._asdict() for k, e in getattr(self, name).items()}
@@ -189,6 +194,7 @@ def approximate_recall(
         query_seconds=query_seconds,
         settings=searcher.settings,
         tolerance=check.tolerance,
+        ranks=ranks,
     )
     if report.is_off:
         _warn(report, _advice(searcher, rows, own, nearest, k))
@@ -242,10 +248,7 @@ def share_interval(hits: np.ndarray, population: int) -> Estimate:
         return Estimate(share, share, share)
     # As many draws with repetition as would tell the same.
     size = len(hits) * (population - 1) / (population - len(hits))
-    centre = (share + _Z**2 / (2 * size)) / (1 + _Z**2 / size)
-    spread = math.sqrt(share * (1 - share) / size + _Z**2 / (4 * size**2))
-    half = _Z * spread / (1 + _Z**2 / size)
-    return Estimate(share, max(0.0, centre - half), min(1.0, centre + half))
+    return Estimate(share, *wilson_interval(share, size))
 
 
 def difference_interval(
@@ -269,7 +272,7 @@ def difference_interval(
         return Estimate(value, value, value)
     centre = (gained - lost) / (size + 2)
     variance = (gained + lost + 1 - (gained - lost) ** 2 / (size + 2)) / (size + 2) ** 2
-    half = _Z * math.sqrt(variance * (population - size) / (population - 1))
+    half = Z * math.sqrt(variance * (population - size) / (population - 1))
     low, high = max(-1.0, centre - half), min(1.0, centre + half)
     return Estimate(value, min(low, value), max(high, value))
 

@@ -10,6 +10,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 from absl.testing import flagsaver
 from conftest import encoded, picture
+from tensorflow_datasets.core.download import download_manager, extractor
 
 from ms_keras.data import benchmarks, flags, tfds_source
 from ms_keras.data.benchmarks import benchmark_protocol
@@ -206,6 +207,25 @@ def test_without_archive_and_network_both_ways_are_told(tmp_path, monkeypatch):
 
     monkeypatch.setattr(tfds_source, "_prepared", offline)
     message = "no unpacked archive.* cannot prepare cars196: no network\n.*car_ims/"
+    with pytest.raises(ValueError, match=message):
+        benchmark_protocol("cars196", str(tmp_path), (1,))
+
+
+@pytest.mark.parametrize("checksums", [True, False])
+def test_a_host_that_answers_with_a_page_is_told_too(tmp_path, monkeypatch, checksums):
+    """By the checksum, or, where TFDS has none of it, when it is no archive."""
+    page = tmp_path / "cars_train.tgz"
+    page.write_text("<html>This page has moved.</html>")
+    extract, gzip = extractor.get_extractor(), tfds.download.ExtractMethod.TAR_GZ
+
+    def moved(*args):
+        if checksums:
+            raise download_manager.NonMatchingChecksumError("cars_train.tgz: other")
+        with extract.tqdm():
+            return extract.extract(page, gzip, tmp_path / "to").get()
+
+    monkeypatch.setattr(tfds_source, "_prepared", moved)
+    message = r"cannot prepare cars196: .*cars_train.tgz[\s\S]*car_ims/"
     with pytest.raises(ValueError, match=message):
         benchmark_protocol("cars196", str(tmp_path), (1,))
 

@@ -51,13 +51,13 @@ def test_sampler_augmentation_and_unreadable_images_follow_the_flags(folder):
         augmentation = flags.augmentation_from_flags(image_size=20, short_side=24)
         assert flags.unreadable_from_flags().skip
     assert sampler.batch(0).shape == (6,)
-    assert (augmentation.min_area, augmentation.flip) == (0.3, False)
+    assert augmentation == Augmentation(20, 0.3, flip=False, short_side=24)
 
 
 def test_crops_as_the_paper_s_text_says_are_plain():
     with flagsaver.flagsaver(preprocessing="paper_text", flip=False):
         plain = flags.augmentation_from_flags(image_size=20, short_side=24)
-    assert plain == Augmentation(20, flip=False, short_side=24)
+    assert plain == Augmentation(20, flip=False, short_side=24, plain=True)
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,13 @@
 """The built-in data set as a TFDS builder, and TFDS names as protocols."""
 
+import os
 import unittest.mock
 
 import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
+from tensorflow_datasets.core.data_sources.array_record import ArrayRecordDataSource
 
 from ms_keras.data import glyphs
 from ms_keras.data.drawings import SIZE, characters, draw
@@ -225,6 +227,33 @@ def test_no_other_feature_is_decoded(tfds_dir):
         tfds.features.Image, "decode_example", side_effect=AssertionError
     ):
         whole("masked_pictures", tfds_dir).test.read(tf.constant(0, tf.int64))
+
+
+def test_a_second_start_reads_no_record(tmp_path):
+    first = whole("odd_colours", str(tmp_path), "green")
+    with unittest.mock.patch.object(
+        ArrayRecordDataSource, "__getitem__", side_effect=AssertionError
+    ):
+        second = whole("odd_colours", str(tmp_path), "green")
+    for side in ("train", "test"):
+        one, other = getattr(first, side), getattr(second, side)
+        np.testing.assert_array_equal(one.labels, other.labels)
+    encoded = second.test.read(tf.constant(1, tf.int64))
+    assert encoded == first.test.read(tf.constant(1, tf.int64))
+
+
+def test_records_that_changed_are_read_anew(tmp_path):
+    whole("odd_colours", str(tmp_path))
+    (records,) = tmp_path.rglob("*.array_record*")
+    later = records.stat().st_mtime + 60
+    os.utime(records, (later, later))
+    with (
+        unittest.mock.patch.object(
+            ArrayRecordDataSource, "__getitem__", side_effect=AssertionError
+        ),
+        pytest.raises(AssertionError),
+    ):
+        whole("odd_colours", str(tmp_path))
 
 
 def test_an_ambiguous_data_set_is_told(tfds_dir):

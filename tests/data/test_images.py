@@ -8,6 +8,7 @@ import tensorflow as tf
 from conftest import encoded, picture
 from PIL import Image, ImageOps
 
+from ms_keras.data import images
 from ms_keras.data.images import Augmentation, decode_for_scoring, decode_for_training
 
 
@@ -71,6 +72,93 @@ def test_photographs_are_trained_on_upright(orientation, seed):
     distances = [np.abs(crop - other).mean() for other in others]
     assert np.argmin(distances) == 0
     assert distances[0] < 15
+
+
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def pillow_training(data, box, image_size, short_side):
+    """Resizes the short side, cuts the box of stored pixels scaled likewise, resizes.
+
+    Then turns the result as the file's Exif says.
+    """
+    image = Image.open(io.BytesIO(data))
+    turn = TURNS.get(image.getexif().get(0x0112))
+    scale = short_side / min(image.size)
+    size = [int(side * scale + 1e-9) for side in image.size]
+    small = image.convert("RGB").resize(size, Image.Resampling.BILINEAR)
+    right, down = (new / old for new, old in zip(size, image.size, strict=True))
+    top, left, height, width = box
+    corners = (left * right, top * down, (left + width) * right, (top + height) * down)
+    square = (image_size, image_size)
+    crop = small.resize(square, Image.Resampling.BILINEAR, corners)
+    if turn is not None:
+        crop = crop.transpose(turn)
+    return np.asarray(crop, np.float32)
+
+
+def grainy(size, seed=7):
+    """Returns a picture in which it shows whether it was made smaller first."""
+    rng = np.random.default_rng(seed)
+    pixels = np.asarray(picture(seed, size), np.float32)
+    pixels = pixels + rng.normal(scale=40, size=pixels.shape)
+    return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("kind", "size", "box", "options"),
+    [
+        ("JPEG", (900, 700), (100, 200, 300, 400), {}),
+        ("PNG", (900, 700), (100, 200, 300, 400), {}),
+        ("JPEG", (401, 997), (31, 17, 401, 243), {}),
+        ("PNG", (401, 997), (613, 203, 213, 160), {}),
+        ("JPEG", (500, 150), (0, 90, 150, 199), {}),
+        *(("JPEG", (640, 480), (40, 330, 350, 290), {"turned": t}) for t in TURNS),
+    ],
+)
+def test_large_images_are_resized_before_they_are_cropped(
+    kind, size, box, options, monkeypatch
+):
+    """As the paper's code does with Pillow, which the same crop is compared with."""
+    exif = Image.Exif()
+    exif[0x0112] = options.get("turned", 1)
+    data = encoded(grainy(size), kind, exif=exif)
+    monkeypatch.setattr(images, "_crop_box", lambda *_: tf.constant(box))
+    expected = pillow_training(data, box, 112, 128)
+
+    def distance(augmentation):
+        return np.abs(decode_for_training(data, [0, 0], augmentation) - expected).mean()
+
+    ours = distance(Augmentation(112, flip=False, short_side=128))
+    assert ours < 2.5
+    assert distance(Augmentation(112, flip=False)) > 2 * ours  # cut from it as it is
+
+
+@pytest.mark.parametrize(
+    ("image", "kind", "short_side"),
+    [
+        (picture(1, (48, 48)).convert("L"), "PNG", 48),  # the built-in drawings
+        (grainy((213, 160)), "JPEG", 160),
+        (grainy((160, 213)), "JPEG", 224),
+        (grainy((90, 60)), "PNG", 60),
+    ],
+)
+def test_an_image_that_is_not_larger_is_cropped_as_it_is(image, kind, short_side):
+    data = encoded(image, kind)
+    for seed in range(5):
+        first, as_it_is = (
+            decode_for_training(data, [seed, 0], Augmentation(48, short_side=side))
+            for side in (short_side, 0)
+        )
+        np.testing.assert_array_equal(first, as_it_is)
 
 
 @pytest.mark.parametrize(
@@ -167,11 +255,13 @@ def torchvision_areas(width, height, min_area):
     return areas
 
 
-def test_crops_have_the_areas_ratios_and_places_asked_for():
+@pytest.mark.parametrize("short_side", [0, 100])
+def test_crops_have_the_areas_ratios_and_places_asked_for(short_side):
     data = coordinates(200, 150)
     areas, ratios, mirrored = [], [], 0
     for seed in range(300):
-        crop = decode_for_training(data, [seed, 7], Augmentation(64, 0.25)).numpy()
+        augmentation = Augmentation(64, 0.25, short_side=short_side)
+        crop = decode_for_training(data, [seed, 7], augmentation).numpy()
         columns, rows = crop[0, :, 0], crop[:, 0, 1]
         mirrored += columns[0] > columns[-1]
         width = abs(columns[-1] - columns[0]) * 64 / 63
@@ -189,7 +279,7 @@ def test_crops_have_the_areas_ratios_and_places_asked_for():
 def test_plain_crops_are_squares_of_one_size_anywhere():
     data, places = coordinates(200, 150), []
     for seed in range(200):
-        augmentation = Augmentation(64, flip=False, short_side=100)
+        augmentation = Augmentation(64, flip=False, short_side=100, plain=True)
         crop = decode_for_training(data, [seed, 3], augmentation).numpy()
         columns, rows = crop[0, :, 0], crop[:, 0, 1]
         # 64 of 100 resized pixels are 96 of the short side's 150.
@@ -223,6 +313,7 @@ def test_extreme_shapes_give_a_picture(size):
         ((8, 0.0), "min_area"),
         ((8, 1.5), "min_area"),
         ((8, 0.16, True, 7), "short_side"),
+        ((8, 0.16, True, 0, True), "short_side"),
     ],
 )
 def test_senseless_augmentation_is_refused(arguments, message):

@@ -1,7 +1,10 @@
 """In-Shop from its official layout: as a TFDS builder, and end to end."""
 
+import os
 import pathlib
 import shutil
+import subprocess
+import sys
 import tempfile
 import zipfile
 
@@ -177,3 +180,33 @@ def test_tfds_finds_it_by_name(tmp_path):
     example = next(iter(queries))
     assert example["image"].shape == (40, 32, 3)
     assert example["file_name"].numpy().startswith(b"img/WOMEN/Tees/")
+
+
+# The command imports these two packages for other uses, and TFDS installs neither.
+STAND_IN = """
+class DoFn: pass
+class PTransform: pass
+def __getattr__(name):
+    if name.startswith("__"):
+        raise AttributeError(name)
+    return object
+"""
+
+
+def test_the_command_of_tfds_prepares_it_to_be_read_at_random(tmp_path, small):
+    write(tmp_path / "manual", zipped=True)
+    (tmp_path / "packages").mkdir()
+    for package in ("apache_beam", "mlcroissant"):
+        (tmp_path / "packages" / f"{package}.py").write_text(STAND_IN)
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "packages")}
+    data_dir = tmp_path / "prepared"
+    command = [sys.executable, "-m", "tensorflow_datasets.scripts.cli.main"]
+    command += ["build", "in_shop", "--imports=ms_keras.data.inshop"]
+    command += [f"--data_dir={data_dir}", f"--manual_dir={tmp_path / 'manual'}"]
+    command += ["--file_format=array_record"]
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    shutil.rmtree(tmp_path / "manual")  # what is prepared needs no download
+    assert len(benchmark_protocol("inshop", str(data_dir), (1,)).gallery) == 4

@@ -1,4 +1,4 @@
-"""Batch norm with frozen statistics, whose gamma and beta train."""
+"""Batch norm whose statistics are frozen, all of it, or nothing."""
 
 import numpy as np
 import pytest
@@ -53,32 +53,64 @@ def changes_in_a_step(tower):
     return [np.abs(new - old).max() for old, new in pairs]
 
 
-def test_frozen_statistics_stay_while_gamma_and_beta_train():
-    gamma, beta, mean, variance = changes_in_a_step(build_tower("normed", 4, 8, None))
-    assert gamma > 0
-    assert beta > 0
-    assert mean == variance == 0
+# Of gamma, beta, mean and variance, which move.
+MOVES = {
+    "statistics": [True, True, False, False],
+    "all": [False, False, False, False],
+    "none": [True, True, True, True],
+}
+SWITCH = {True: "statistics", False: "none"}  # what was to choose from once
 
 
-def test_unfrozen_statistics_move():
-    tower = build_tower("normed", 4, 8, None, freeze_batch_norm=False)
-    assert min(changes_in_a_step(tower)) > 0
+@pytest.mark.parametrize("freeze", [*MOVES, True, False])
+def test_what_is_frozen_stays_and_all_else_trains(freeze):
+    tower = build_tower("normed", 4, 8, None, freeze_batch_norm=freeze)
+    layer, kernel = batch_norm_of(tower), tower.get_layer("embedding").kernel
+    before = np.array(kernel)
+    mode = SWITCH.get(freeze, freeze)
+    assert len(layer.trainable_weights) == (0 if mode == "all" else 2)
+    # Both convolution's and embedding's kernel and bias.
+    others = len(tower.trainable_weights) - len(layer.trainable_weights)
+    assert others == 4
+    assert [change > 0 for change in changes_in_a_step(tower)] == MOVES[mode]
+    assert np.abs(np.array(kernel) - before).max() > 0
 
 
-@pytest.mark.parametrize("freeze", [True, False])
+def test_statistics_are_frozen_unless_told_otherwise():
+    changes = changes_in_a_step(build_tower("normed", 4, 8, None))
+    assert [change > 0 for change in changes] == MOVES["statistics"]
+
+
+def test_an_unknown_mode_is_refused():
+    with pytest.raises(ValueError, match="statistics, all, none; got 'gamma'"):
+        build_tower("normed", 4, 8, None, freeze_batch_norm="gamma")
+
+
+def test_weights_of_one_mode_load_into_another(tmp_path):
+    tower = build_tower("normed", 4, 8, None, freeze_batch_norm="all")
+    batch_norm_of(tower).set_weights([np.full(4, value) for value in (2, 3, 4, 5)])
+    tower.save_weights(tmp_path / "tower.weights.h5")
+    other = build_tower("normed", 4, 8, tmp_path / "tower.weights.h5")
+    np.testing.assert_allclose(other(IMAGES), tower(IMAGES), atol=1e-6)
+
+
+@pytest.mark.parametrize("freeze", list(MOVES))
 def test_the_choice_survives_a_file(freeze, tmp_path):
     tower = build_tower("normed", 4, 8, None, freeze_batch_norm=freeze)
     tower.save(tmp_path / "tower.keras")
     loaded = tf.keras.models.load_model(tmp_path / "tower.keras")
     np.testing.assert_allclose(loaded(IMAGES), tower(IMAGES), atol=1e-6)
-    gamma, beta, mean, variance = changes_in_a_step(loaded)
-    assert min(gamma, beta) > 0
-    assert (mean == variance == 0) == freeze
+    assert [change > 0 for change in changes_in_a_step(loaded)] == MOVES[freeze]
 
 
 @pytest.mark.parametrize(
     ("backbone", "freeze", "drops"),
-    [("normed", True, False), ("normed", False, True), ("dropping", True, True)],
+    [
+        ("normed", "statistics", False),
+        ("normed", "all", False),
+        ("normed", "none", True),
+        ("dropping", "all", True),
+    ],
 )
 def test_dropout_is_off_only_in_a_backbone_whose_batch_norm_is_frozen(
     backbone, freeze, drops

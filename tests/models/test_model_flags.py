@@ -37,12 +37,35 @@ def test_what_is_frozen_is_read(monkeypatch):
     monkeypatch.setattr(
         "ms_keras.models.flags.build_tower", lambda **k: given.update(k)
     )
-    tower_from_flags(parsed("--nofreeze_batch_norm", "--freeze_until=block_2_add"))
-    assert given["freeze_batch_norm"] is False
+    tower_from_flags(parsed("--freeze_batch_norm=all", "--freeze_until=block_2_add"))
+    assert given["freeze_batch_norm"] == "all"
     assert given["freeze_until"] == "block_2_add"
     tower_from_flags(parsed())
-    assert given["freeze_batch_norm"] is True
+    assert given["freeze_batch_norm"] == "statistics"
     assert given["freeze_until"] == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected", "written"),
+    [
+        ([], "statistics", "--freeze_batch_norm"),
+        (["--freeze_batch_norm"], "statistics", "--freeze_batch_norm"),
+        (["--freeze_batch_norm=true"], "statistics", "--freeze_batch_norm"),
+        (["--freeze_batch_norm=statistics"], "statistics", "--freeze_batch_norm"),
+        (["--nofreeze_batch_norm"], "none", "--nofreeze_batch_norm"),
+        (["--freeze_batch_norm=False"], "none", "--nofreeze_batch_norm"),
+        (["--freeze_batch_norm=none"], "none", "--nofreeze_batch_norm"),
+        (["--freeze_batch_norm=all"], "all", "--freeze_batch_norm=all"),
+    ],
+)
+def test_what_of_batch_norm_is_frozen_is_a_mode_or_as_before_a_switch(
+    arguments, expected, written
+):
+    """A run's file of flags, whichever version wrote it, is read by either."""
+    values = parsed(*arguments)
+    assert values.freeze_batch_norm == expected
+    assert values["freeze_batch_norm"].serialize() == written
+    assert parsed(written).freeze_batch_norm == expected
 
 
 def test_overrides_win_over_flags():
@@ -68,7 +91,13 @@ def test_short_side_below_the_crop_is_refused():
 
 
 @pytest.mark.parametrize(
-    "argument", ["--embedding_dim=0", "--image_size=0", "--pooling=gem"]
+    "argument",
+    [
+        "--embedding_dim=0",
+        "--image_size=0",
+        "--pooling=gem",
+        "--freeze_batch_norm=some",
+    ],
 )
 def test_bad_values_are_refused_when_parsed(argument):
     with pytest.raises(flags.IllegalFlagValueError):

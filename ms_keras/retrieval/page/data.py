@@ -7,7 +7,12 @@ import dataclasses
 import numpy as np
 
 from ms_keras.data.protocol import ImageSet, Protocol
-from ms_keras.retrieval.class_scores import ClassRecall, Confusion, per_class_recall
+from ms_keras.retrieval.class_scores import (
+    ClassRecall,
+    Confusion,
+    count_confusions,
+    per_class_recall,
+)
 from ms_keras.retrieval.exact_search import ExactSearcher
 from ms_keras.retrieval.page.pairs import Pairs, sample_pairs
 from ms_keras.retrieval.scores import Scored
@@ -76,6 +81,7 @@ def collect(protocol: Protocol, scored: Scored, model: str) -> PageData:
     ranks = scored.scores[model].ranks
     neighbours, similarities = _neighbours(rows, gallery)
     names = [images.image_name(int(i)) for images, indices in sets for i in indices]
+    instead = _found_instead(ranks, own, neighbours, labels)
     return PageData(
         class_names=class_names,
         labels=labels,
@@ -84,7 +90,7 @@ def collect(protocol: Protocol, scored: Scored, model: str) -> PageData:
         neighbours=neighbours,
         similarities=similarities,
         class_recalls=per_class_recall(ranks, own),
-        confusions=confusions(ranks, own, neighbours, labels),
+        confusions=count_confusions(own, instead, ranks > 0),
         pairs=sample_pairs(rows, own, gallery, None if gallery is None else others),
         skipped=[name for images, there in sets for name in _skipped(images, there)],
     )
@@ -109,17 +115,17 @@ def embedded_sets(
     return sets
 
 
-def confusions(
+def _found_instead(
     ranks: np.ndarray,
     labels: np.ndarray,
     neighbours: np.ndarray,
     image_labels: np.ndarray,
-) -> list[Confusion]:
-    """Returns which classes are found in place of which, the most frequent pair first.
+) -> np.ndarray:
+    """Returns which class each query finds in place of its own, -1 if it does not.
 
-    They are those of `class_scores.confusions` but for ties, counted from the
-    neighbours on the page: a chosen pair then shows as many queries as it counts, and
-    no second search is needed.
+    They are those of `class_scores.confusions` but for ties, taken from the neighbours
+    on the page: a chosen pair then shows as many queries as it counts, and no second
+    search is needed.
 
     Args:
         ranks: `[queries]` integers, 0 for a query with nothing to find.
@@ -130,15 +136,7 @@ def confusions(
     found = image_labels[neighbours]
     wrong = (neighbours != NOBODY) & (found != labels[:, np.newaxis])
     nearest = found[np.arange(len(labels)), wrong.argmax(axis=1)]
-    confused = (ranks > 1) & wrong.any(axis=1)
-    pairs = np.stack([labels[confused], nearest[confused]], axis=1)
-    distinct, counts = np.unique(pairs, axis=0, return_counts=True)
-    answerable = np.bincount(labels[ranks > 0])
-    order = np.argsort(-counts, kind="stable")  # equal ones by class
-    return [
-        Confusion(int(own), int(other), int(count), float(count / answerable[own]))
-        for (own, other), count in zip(distinct[order], counts[order], strict=True)
-    ]
+    return np.where((ranks > 1) & wrong.any(axis=1), nearest, -1)
 
 
 def _classes(sets: list[tuple[ImageSet, np.ndarray]]) -> tuple[list[str], np.ndarray]:

@@ -22,12 +22,14 @@ def scores_table(report: Mapping[str, Any], title: str) -> str:
         title: What to call the model.
     """
     ks = list(report["recall"])
-    intervals = report.get("intervals", {}).get("recall", {})
-    rows = [_recall_row(title, report["recall"], ks, intervals, "ours")]
+    intervals = report.get("intervals", {})
+    rows = [_recall_row(title, report["recall"], ks, intervals.get("recall"), "ours")]
     rows += _scann_rows(report.get("scann") or {}, ks)
     for name in _BASELINES:
-        if report.get(f"{name}_recall"):
-            rows.append(_recall_row(TITLES[name], report[f"{name}_recall"], ks))
+        recall = f"{name}_recall"
+        if report.get(recall):
+            row = TITLES[name], report[recall], ks, intervals.get(recall)
+            rows.append(_recall_row(*row))
     header = "".join(f'<th scope="col">R@{html.escape(k)}</th>' for k in ks)
     return _table("Recall@K in percent", "Embeddings", header, rows)
 
@@ -175,7 +177,7 @@ def _scann_rows(scann: Mapping[str, Any], ks: Sequence[str]) -> list[str]:
     if not scann:
         return []
     return [
-        _recall_row("ScaNN", scann["recall"], ks),
+        _recall_row("ScaNN", scann["recall"], ks, scann.get("intervals")),
         _estimates_row("exact, on a sample", scann["exact"], ks),
         _estimates_row("ScaNN less exact, on it", scann["difference"], ks),
     ]

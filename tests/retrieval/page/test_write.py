@@ -133,10 +133,16 @@ def test_every_part_of_the_report_is_told(tmp_path, made):
         "num_gallery": 56789,
         "num_without_positive": 7,
         "num_skipped": 8,
-        "intervals": {"recall": {"1": [0.45, 0.55]}, "nmi": [0.6, 0.62]},
+        "intervals": {
+            "recall": {"1": [0.45, 0.55]},
+            "frozen_recall": {"1": [0.2, 0.3]},
+            "pixels_recall": {"1": [0.05, 0.15], "2": None},
+            "nmi": [0.6, 0.62],
+        },
         "metrics": {"precision_at_1": 0.5, "map_at_r": 0.125, "nmi": 0.61},
         "scann": {
             "recall": {"1": 0.49, "2": 0.74},
+            "intervals": {"1": [0.44, 0.54], "2": [0.7, 0.78]},
             "exact": {"1": estimate(0.51), "2": estimate(0.76)},
             "difference": {"1": estimate(-0.01), "2": estimate(0)},
             "overlap": 0.9875,
@@ -152,12 +158,12 @@ def test_every_part_of_the_report_is_told(tmp_path, made):
     assert rows_of(text) == [
         ["Embeddings", "R@1", "R@2"],
         ["trained", f"50.00|45.0 {dash} 55.0", "75.00"],
-        ["ScaNN", "49.00", "74.00"],
+        ["ScaNN", f"49.00|44.0 {dash} 54.0", f"74.00|70.0 {dash} 78.0"],
         ["exact, on a sample", f"51.00|50.0 {dash} 52.0", f"76.00|75.0 {dash} 77.0"],
         ["ScaNN less exact, on it", f"-1.00|-2.0 {dash} 0.0", f"0.00|-1.0 {dash} 1.0"],
         ["frozen: its pooled features", "30.00", "40.00"],
-        ["frozen: tower before training", "25.00", dash],
-        ["raw pixels", "10.00", "20.00"],
+        ["frozen: tower before training", f"25.00|20.0 {dash} 30.0", dash],
+        ["raw pixels", f"10.00|5.0 {dash} 15.0", "20.00"],
         ["Embeddings", "precision at 1", "MAP@R", "NMI"],
         ["trained", "50.00", "12.50", f"61.00|60.0 {dash} 62.0"],
     ]
