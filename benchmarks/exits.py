@@ -50,6 +50,7 @@ from serving_fixtures import (  # noqa: E402
     PEERS,
     kserve_server,
     own_server,
+    rows_of_pixels,
 )
 
 FLAGS = flags.FLAGS
@@ -64,8 +65,18 @@ _IMAGES, _DIM, _K = 24, 64, 5
 _SAFE = "embed_bytes_safe"
 
 Outputs = dict[str, np.ndarray]
-# From a signature to what it gives for the photographs.
-Ask = Callable[[str], Outputs]
+
+
+class Ask(NamedTuple):
+    """An exit that can be asked.
+
+    Attributes:
+        files: From a signature to what it gives for the photographs.
+        pixels: From decoded images to their embeddings, by `serving_default`.
+    """
+
+    files: Callable[[str], Outputs]
+    pixels: Callable[[np.ndarray], np.ndarray]
 
 
 class Folders(NamedTuple):
@@ -101,7 +112,9 @@ def exported(folder: pathlib.Path, tower: tf.keras.Model) -> Folders:
     return made
 
 
-def expected(tower: tf.keras.Model, files: list[pathlib.Path]) -> tuple[Any, Outputs]:
+def expected(
+    tower: tf.keras.Model, files: list[pathlib.Path]
+) -> tuple[np.ndarray, Outputs]:
     """Returns the decoded pixels, and what has to come of them."""
     size = FLAGS.side
     images = tf.stack([decode_for_scoring(f.read_bytes(), size, size) for f in files])
@@ -110,7 +123,8 @@ def expected(tower: tf.keras.Model, files: list[pathlib.Path]) -> tuple[Any, Out
     order = np.argsort(-(rows @ rows.T), axis=1, kind="stable")[:, :_K]
     names = np.array([file.name for file in files], dtype=object)
     scores = np.take_along_axis(rows @ rows.T, order, axis=1)
-    return images, {"embeddings": rows, "ids": names[order], "scores": scores}
+    found = {"embeddings": rows, "ids": names[order], "scores": scores}
+    return np.asarray(images, np.float32), found
 
 
 def in_python(made: Folders) -> Iterator[Ask]:
@@ -123,16 +137,29 @@ def in_python(made: Folders) -> Iterator[Ask]:
         outputs = model.signatures[signature](image_bytes=contents)
         return {name: _plain(value.numpy()) for name, value in outputs.items()}
 
-    yield ask
+    def ask_pixels(images: np.ndarray) -> np.ndarray:
+        return load_saved_tower(made.tower / "1").model(tf.constant(images)).numpy()
+
+    yield Ask(ask, ask_pixels)
 
 
 def in_c(made: Folders) -> Iterator[Ask]:
     """Yields the C program, each question a process."""
     compiled = c_program.compiled(made.tower.parent)
     paths = list(map(str, made.files))
-    yield lambda signature: c_program.outputs_of(
-        compiled, _base(made, signature) / "1", signature, "files", *paths
-    )
+
+    def ask(signature: str) -> Outputs:
+        version = _base(made, signature) / "1"
+        return c_program.outputs_of(compiled, version, signature, "files", *paths)
+
+    def ask_pixels(images: np.ndarray) -> np.ndarray:
+        raw = made.tower.parent / "pixels"
+        images.tofile(raw)
+        return c_program.outputs_of(
+            compiled, made.tower / "1", "serving_default", "pixels", FLAGS.side, raw
+        )["embeddings"]
+
+    yield Ask(ask, ask_pixels)
 
 
 def by_client(
@@ -151,18 +178,27 @@ def by_client(
             finally:
                 connection.close()
 
-        yield ask
+        yield Ask(ask, lambda images: rows_of_pixels(addresses[0], name, images))
 
 
-def differences(ask: Ask, reference: Outputs) -> dict[str, float]:
+def in_onnx(made: Folders) -> Iterator[Ask]:
+    """Yields the file, which takes pixels only."""
+    model = load_saved_tower(made.onnx).model
+    yield Ask(lambda _: {}, lambda images: model(tf.constant(images)).numpy())
+
+
+def differences(ask: Ask, images: np.ndarray, reference: Outputs) -> dict[str, float]:
     """Returns how far the outputs of each signature are from the reference.
 
     Raises:
         ValueError: If an exit finds other ids, or cannot read a photograph.
     """
-    found = {}
+    rows = ask.pixels(images)
+    found = {"serving_default": float(np.abs(rows - reference["embeddings"]).max())}
     for signature in ("embed_bytes", _SAFE, "search_bytes"):
-        outputs = ask(signature)
+        outputs = ask.files(signature)
+        if not outputs:
+            continue
         name = "scores" if "search" in signature else "embeddings"
         found[signature] = float(np.abs(outputs[name] - reference[name]).max())
         if signature == _SAFE and not outputs["readable"].all():
@@ -172,8 +208,8 @@ def differences(ask: Ask, reference: Outputs) -> dict[str, float]:
     return found
 
 
-def measured(made: Folders, images: Any, reference: Outputs) -> dict[str, Any]:
-    """Returns the differences of each exit, `None` where it cannot be tried here."""
+def measured(made: Folders, images: np.ndarray, reference: Outputs) -> dict[str, Any]:
+    """Returns the differences of each exit."""
     exits: dict[str, Callable[[], Iterator[Ask]]] = {
         "SavedModel in Python": lambda: in_python(made),
         "C loader": lambda: in_c(made),
@@ -181,29 +217,14 @@ def measured(made: Folders, images: Any, reference: Outputs) -> dict[str, Any]:
         "REST (KServe)": lambda: by_client(
             made, lambda base: kserve_server(base / "1"), "birds"
         ),
+        "ONNX": lambda: in_onnx(made),
     }
     found: dict[str, Any] = {}
     for name, start in exits.items():
         for ask in start():
-            found[name] = differences(ask, reference)
+            found[name] = differences(ask, images, reference)
         print(name, found[name])
-    pixels = tf.constant(images)
-    for name, path in (("SavedModel in Python", made.tower / "1"), ("ONNX", made.onnx)):
-        rows = load_saved_tower(path).model(pixels).numpy()
-        off = float(np.abs(rows - reference["embeddings"]).max())
-        found.setdefault(name, {})["serving_default"] = off
-    found["C loader"]["serving_default"] = _pixels_in_c(made, images, reference)
     return found
-
-
-def _pixels_in_c(made: Folders, images: Any, reference: Outputs) -> float:
-    compiled = made.tower.parent / "c_loader"
-    raw = made.tower.parent / "pixels"
-    np.asarray(images, np.float32).tofile(raw)
-    outputs = c_program.outputs_of(
-        compiled, made.tower / "1", "serving_default", "pixels", FLAGS.side, raw
-    )
-    return float(np.abs(outputs["embeddings"] - reference["embeddings"]).max())
 
 
 def table(result: dict[str, Any]) -> str:

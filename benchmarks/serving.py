@@ -11,7 +11,6 @@ in this process, is measured before; it reads no files.
 from __future__ import annotations
 
 import contextlib
-import json
 import pathlib
 import subprocess
 import sys
@@ -29,6 +28,7 @@ from absl import flags
 
 from benchmarks.generated_files import jpeg_files
 from ms_keras.models import build_tower
+from ms_keras.retrieval.report import write_json
 from ms_keras.serving import save_serving_model
 from ms_keras.serving.client import ModelSpec, ServerError, connect
 
@@ -203,8 +203,7 @@ def main() -> int:
     result = summary(seen, seconds, bare)
     print(table(result))
     if FLAGS.out:
-        with open(FLAGS.out, "w", encoding="utf-8") as file:
-            json.dump(result, file, indent=2)
+        write_json(FLAGS.out, result)
     whole = len(seen) == FLAGS.clients and result["answers"] > 0
     return int(bool(result["wrong"] or result["refused"]) or not whole)
 

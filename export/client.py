@@ -14,6 +14,7 @@ complete or not at all.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Iterable, Iterator
 
@@ -54,7 +55,13 @@ flags.DEFINE_integer("concurrency", 8, "Requests at a time.", lower_bound=1)
 flags.DEFINE_integer(
     "retries", 5, "Times to ask a busy server again, later and later.", lower_bound=0
 )
-flags.DEFINE_float("deadline", 30.0, "Seconds for one request.", lower_bound=0.001)
+flags.DEFINE_float(
+    "deadline",
+    30.0,
+    "Seconds for one try of a request. Over HTTP, also the longest silence while it "
+    "connects, sends, and waits for the answer to begin.",
+    lower_bound=0.001,
+)
 
 REFUSED = 1
 
@@ -98,8 +105,9 @@ def main() -> int:
     )
     connection = connect(FLAGS.server, spec_from_flags(), FLAGS.deadline)
     try:
-        rows = answers(connection, sources, plan)
-        count = write(target, _with_progress(rows, len(sources)))
+        # Closed before the connection, so that nothing is asked again meanwhile.
+        with contextlib.closing(answers(connection, sources, plan)) as rows:
+            count = write(target, _with_progress(rows, len(sources)))
     except ServerError as error:
         print(f"Error: {FLAGS.server} answered {error}", file=sys.stderr)
         return REFUSED

@@ -16,10 +16,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from absl import flags
 
 from ms_keras import program
 from ms_keras.data.unreadable import UnreadableImages
+from ms_keras.retrieval.scann_package import import_scann
 from ms_keras.retrieval.scann_settings import choose_settings
 from ms_keras.serving.catalogue import (
     ON_DUPLICATE,
@@ -45,7 +47,7 @@ from ms_keras.serving.retrieval_model import (
     load_retrieval_model,
     save_retrieval_model,
 )
-from ms_keras.serving.versions import next_version
+from ms_keras.serving.versions import check_base
 from ms_keras.serving.warmup import with_warmup
 
 FLAGS = flags.FLAGS
@@ -126,19 +128,20 @@ def main() -> None:
             "Name either --tower, for a new catalogue, or --extend, for one that is "
             "there: it has its tower inside."
         )
+    # All that can be wrong is found before images are embedded, which may take hours.
+    check_base(Path(FLAGS.out))
+    warmup = with_warmup(FLAGS.warmup)
     images = images_from_flags()
-    version = next_version(Path(FLAGS.out))  # refuses a file before any work is done
-    if FLAGS.extend:
-        tower, catalogue, options = extended(images)
-    elif images is None:
-        raise ValueError("Name images, with --images, --list or --dataset.")
-    else:
-        tower = load_tower(FLAGS.tower)
-        catalogue = of_images(images, tower)
-        options = LookupOptions()
-    options = options_from_flags(options, catalogue)
+    tower, kept, options = model_to_begin_with()
+    images = images_to_embed(images, kept.ids)
+    known = set(kept.ids).union(images.ids if images else ())
+    options = options_from_flags(options, len(known), tower.dim)
+    catalogue = kept
+    if images is not None:
+        new = of_images(images, tower)
+        catalogue = joined(kept, new) if kept.ids else new
     model = RetrievalModel(tower, catalogue, options)
-    save_retrieval_model(model, version, warmup=with_warmup(FLAGS.warmup))
+    version = save_retrieval_model(model, FLAGS.out, warmup=warmup, numbered=True)
     print(f"{len(catalogue.ids)} items: {version}")
 
 
@@ -174,22 +177,40 @@ def of_images(images: CatalogueImages, tower: LoadedTower) -> Catalogue:
     return catalogue
 
 
-def extended(images: CatalogueImages | None) -> RetrievalModel:
-    """Returns the catalogue of --extend less what goes and with what comes.
+def model_to_begin_with() -> RetrievalModel:
+    """Returns the tower with what of the catalogue of --extend stays, and its options.
 
     Raises:
-        ValueError: If ids to remove are unknown, or as `places_to_embed`.
+        ValueError: If they do not load, or ids to remove are unknown.
     """
+    if not FLAGS.extend:
+        tower = load_tower(FLAGS.tower)
+        empty: np.ndarray = np.zeros((0, tower.dim), np.float32)
+        return RetrievalModel(tower, Catalogue([], empty), LookupOptions())
     model = load_retrieval_model(FLAGS.extend)
-    catalogue = model.catalogue
-    if FLAGS.remove:
-        catalogue = without(catalogue, ids_of(FLAGS.remove))
+    if not FLAGS.remove:
+        return model
+    kept = without(model.catalogue, ids_of(FLAGS.remove))
+    return model._replace(catalogue=kept)
+
+
+def images_to_embed(
+    images: CatalogueImages | None, there: list[str]
+) -> CatalogueImages | None:
+    """Returns those images that have to be embedded, `None` if there are none.
+
+    Raises:
+        ValueError: If nothing would be in the catalogue, or as `places_to_embed`.
+    """
     if images is not None:
-        places = places_to_embed(catalogue.ids, images.ids, FLAGS.on_duplicate)
-        images = some_of(images, places)
-        if images.ids:
-            catalogue = joined(catalogue, of_images(images, model.tower))
-    return model._replace(catalogue=catalogue)
+        places = places_to_embed(there, images.ids, FLAGS.on_duplicate)
+        images = some_of(images, places) if places else None
+    if images is None and not there:
+        raise ValueError(
+            "Name images, with --images, --list or --dataset: the catalogue would be "
+            "empty."
+        )
+    return images
 
 
 def ids_of(path: str) -> list[str]:
@@ -208,11 +229,16 @@ def ids_of(path: str) -> list[str]:
     return ids
 
 
-def options_from_flags(before: LookupOptions, catalogue: Catalogue) -> LookupOptions:
+def options_from_flags(before: LookupOptions, count: int, dim: int) -> LookupOptions:
     """Returns how to search: as the flags say, and as before where they are silent.
 
+    Args:
+        before: What was said before.
+        count: Items of the catalogue, those among them that cannot be read.
+        dim: Length of an embedding.
+
     Raises:
-        ValueError: If flags do not fit together.
+        ValueError: If flags do not fit together, or the package scann is missing.
     """
 
     def chosen(name: str) -> Any:
@@ -228,9 +254,11 @@ def options_from_flags(before: LookupOptions, catalogue: Catalogue) -> LookupOpt
             raise ValueError(
                 f"--{', --'.join(_SCANN_FLAGS)} are ScaNN's: --search=scann."
             )
-        count, dim = catalogue.rows.shape
         settings = choose_settings(count, dim, k, **given)
-    return LookupOptions(k, search, dtype, settings)
+    options = LookupOptions(k, search, dtype, settings)
+    if search == "scann":
+        import_scann("scann_ops")
+    return options
 
 
 if __name__ == "__main__":

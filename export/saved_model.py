@@ -23,7 +23,7 @@ from ms_keras.models.runs import CHECKPOINTS, short_side_of_run, tower_of_run
 from ms_keras.serving import ServingOptions, save_serving_model
 from ms_keras.serving.model_card import card_of_run
 from ms_keras.serving.options import OUTPUTS
-from ms_keras.serving.versions import next_version
+from ms_keras.serving.versions import check_base
 from ms_keras.serving.warmup import with_warmup
 
 FLAGS = flags.FLAGS
@@ -77,15 +77,17 @@ def main() -> None:
     if bool(FLAGS.run_dir) == bool(FLAGS.model):
         raise ValueError("Name one tower to export, with --run_dir or with --model.")
     options = ServingOptions(FLAGS.dim, FLAGS.output, FLAGS.max_batch, FLAGS.max_pixels)
+    check_base(Path(FLAGS.out))
+    warmup = with_warmup(FLAGS.warmup)
     tower, short_side, card = of_run() if FLAGS.run_dir else of_file()
-    version = next_version(Path(FLAGS.out))
-    save_serving_model(
+    version = save_serving_model(
         tower,
-        version,
+        FLAGS.out,
         short_side=short_side,
         options=options,
         card=card,
-        warmup=with_warmup(FLAGS.warmup),
+        warmup=warmup,
+        numbered=True,
     )
     print(version)
 

@@ -9,6 +9,7 @@ from types import ModuleType
 
 from absl import app, flags, logging
 
+FAILED = 1
 USAGE_ERROR = 2
 INTERRUPTED = 130  # what a shell calls a program ended by Ctrl-C
 _HELP = ("-h", "-help", "--help")
@@ -18,8 +19,9 @@ def run(main: Callable[[], int | None], rooms: Iterable[ModuleType] = ()) -> Non
     """Parses flags, runs `main` and exits with what it returns.
 
     A ValueError is a user's mistake, told by whoever noticed it: its text goes to
-    stderr and the exit status is 2. With `--verbosity=1` the traceback is shown too.
-    Ctrl-C gives 130.
+    stderr and the exit status is 2. An OSError, such as a full disk, is told like it,
+    with exit status 1. With `--verbosity=1` the traceback is shown too. Ctrl-C gives
+    130.
 
     Args:
         main: The program.
@@ -42,10 +44,10 @@ def run(main: Callable[[], int | None], rooms: Iterable[ModuleType] = ()) -> Non
             logging.set_verbosity(logging.WARNING)  # TensorFlow turned it up
         try:
             return main()
-        except ValueError as error:
+        except (ValueError, OSError) as error:
             logging.debug("Where it came from:", exc_info=True)
             print(f"Error: {error}", file=sys.stderr)
-            return USAGE_ERROR
+            return FAILED if isinstance(error, OSError) else USAGE_ERROR
         except KeyboardInterrupt:
             print("\nInterrupted.", file=sys.stderr)
             return INTERRUPTED

@@ -18,6 +18,7 @@ from ms_keras.data.unreadable import UnreadableImages
 from ms_keras.retrieval.inputs import unit_rows
 from ms_keras.serving.catalogue import Catalogue, check_ids
 from ms_keras.serving.client.sources import images_of
+from ms_keras.serving.decoding import why_unreadable
 from ms_keras.serving.loaded_tower import LoadedTower
 
 _BATCH = 64
@@ -119,9 +120,9 @@ def embedded(
     ) as bar:
         for places, contents in _batches(images, min(_BATCH, tower.max_batch)):
             rows, readable = tower.embed(contents)
-            for place, fine in zip(places, readable.tolist(), strict=True):
-                if not fine:
-                    unreadable.meet(images.ids[place])
+            for i in np.flatnonzero(~readable):
+                why = why_unreadable(contents[i], tower.max_pixels)
+                unreadable.meet(images.ids[places[i]], why)
             ids += [images.ids[places[i]] for i in np.flatnonzero(readable)]
             parts.append(unit_rows(rows, "embeddings")[readable])
             bar.update(len(places))

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from ms_keras.data.image_folder import EXTENSIONS
+from ms_keras.data.image_files import EXTENSIONS, is_image, visible_files
 from ms_keras.data.images import decode_for_scoring
 from ms_keras.retrieval.saved_tower import SavedTower
 from ms_keras.retrieval.tower_files import open_litert
@@ -149,7 +149,8 @@ def _mean_cosine(
 
 def _photographs(folder: Path, size: int) -> np.ndarray:
     """Returns some of a folder's images as scoring sees them."""
-    files = sorted(_image_files(folder))
+    # Links are followed: a folder of links is how one picks classes of a data set.
+    files = sorted(filter(is_image, visible_files(folder, follow_links=True)))
     if len(files) < _LEAST_IMAGES:
         raise ValueError(
             f"--calibration={folder} holds {len(files)} images "
@@ -161,15 +162,6 @@ def _photographs(folder: Path, size: int) -> np.ndarray:
         lambda encoded: decode_for_scoring(encoded, size, size), autograph=False
     )
     return np.stack([_decoded(files[int(place)], decode) for place in places])
-
-
-def _image_files(folder: Path) -> Iterator[str]:
-    # Links are followed: a folder of links is how one picks classes of a data set.
-    for parent, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in files:
-            if name.lower().endswith(EXTENSIONS) and not name.startswith("."):
-                yield os.path.join(parent, name)
 
 
 def _decoded(file: str, decode: Callable[[tf.Tensor], tf.Tensor]) -> np.ndarray:

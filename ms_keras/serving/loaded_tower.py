@@ -37,6 +37,11 @@ class LoadedTower(NamedTuple):
         """Most images that it takes at a time."""
         return int(self.card["preprocessing"]["max_batch"])
 
+    @property
+    def max_pixels(self) -> int:
+        """Most pixels of an image that it takes."""
+        return int(self.card["preprocessing"]["max_pixels"])
+
     def embed(self, contents: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
         """Embeds files as a server would.
 
@@ -61,6 +66,13 @@ def load_tower(directory: str | os.PathLike[str]) -> LoadedTower:
     mend = "Name a version that export.saved_model made, such as models/birds/1."
     if not (folder / "saved_model.pb").is_file():
         raise ValueError(f"{folder} holds no SavedModel. {mend}")
+    card = read_model_card(folder) if (folder / CARD_FILE).is_file() else {}
+    if "catalogue" in card:
+        raise ValueError(
+            f"{folder} is a catalogue, which has its tower inside: change it with "
+            f"--extend={folder}. For a new catalogue, name the tower's own version, "
+            "such as models/birds/1."
+        )
     try:
         module = tf.saved_model.load(str(folder))
     except (OSError, KeyError, ValueError, tf.errors.OpError) as error:
@@ -68,7 +80,7 @@ def load_tower(directory: str | os.PathLike[str]) -> LoadedTower:
             f"{folder} holds a damaged SavedModel: {error}. {mend}"
         ) from error
     missing = [name for name in SIGNATURES if name not in module.signatures]
-    if missing or not (folder / CARD_FILE).is_file():
-        lacking = ", ".join(missing) or CARD_FILE
+    if missing or "preprocessing" not in card:
+        lacking = ", ".join(missing) or f"preprocessing in {CARD_FILE}"
         raise ValueError(f"{folder} is another kind of model: no {lacking}. {mend}")
-    return LoadedTower(module, read_model_card(folder))
+    return LoadedTower(module, card)

@@ -22,7 +22,7 @@ from ms_keras.serving.exact_lookup import DTYPES, ExactLookup
 from ms_keras.serving.loaded_tower import SIGNATURES, LoadedTower
 from ms_keras.serving.model_card import read_model_card, write_model_card
 from ms_keras.serving.scann_lookup import ScannLookup
-from ms_keras.serving.versions import complete_or_absent
+from ms_keras.serving.versions import finished, unfinished_folder
 from ms_keras.serving.warmup import write_warmup
 from ms_keras.unit_rows import unit_rows
 
@@ -142,7 +142,8 @@ def save_retrieval_model(
     directory: str | os.PathLike[str],
     *,
     warmup: bool = False,
-) -> None:
+    numbered: bool = False,
+) -> Path:
     """Saves a tower together with a catalogue that it searches.
 
     The SavedModel needs no Keras and nothing of this package; with ScaNN inside, the
@@ -159,6 +160,12 @@ def save_retrieval_model(
         directory: The folder to make. It appears when it is complete.
         warmup: Whether to write requests that TF Serving runs before it announces the
             version. Defaults to `False`.
+        numbered: Whether `directory` is the folder of a model's versions, in which the
+            next one is made. Its number is chosen when it is complete, so that another
+            export may go on meanwhile. Defaults to `False`.
+
+    Returns:
+        The folder made.
 
     Raises:
         FileExistsError: If the folder exists.
@@ -167,7 +174,8 @@ def save_retrieval_model(
     """
     tower, catalogue, options = model
     _check(tower, catalogue)
-    with complete_or_absent(Path(directory)) as unfinished:
+    target = Path(directory)
+    with unfinished_folder(target, numbered=numbered) as unfinished:
         served = _Served(model)
         signatures = served.signatures()
         tf.saved_model.save(served, str(unfinished), signatures=signatures)
@@ -175,7 +183,10 @@ def save_retrieval_model(
         card = {"catalogue": about, "tower": tower.card}
         write_model_card(unfinished, signatures, card)
         if warmup:
-            write_warmup(unfinished, signatures, model=Path(directory).parent.name)
+            name = unfinished.absolute().parent.name
+            limits = {"max_batch": tower.max_batch, "max_pixels": tower.max_pixels}
+            write_warmup(unfinished, signatures, model=name, **limits)
+        return finished(unfinished, target, numbered=numbered)
 
 
 def load_retrieval_model(directory: str | os.PathLike[str]) -> RetrievalModel:

@@ -6,7 +6,6 @@ import contextlib
 import importlib
 import logging
 import os
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from ms_keras.retrieval.saved_tower import SavedTower, load_saved_model
+from ms_keras.serving.whole_files import whole_file
 
 _CELLS = 8  # of a generated image, along each side
 
@@ -122,14 +122,13 @@ def new_file(path: str | os.PathLike[str], suffix: str) -> Path:
 
 
 def write_whole(target: Path, content: bytes) -> None:
-    """Writes a file that appears complete or not at all."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    beside = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
-    try:
+    """Writes a file that appears complete or not at all.
+
+    Raises:
+        FileExistsError: If a file of that name was made meanwhile.
+    """
+    with whole_file(target) as beside:
         beside.write_bytes(content)
-        beside.rename(target)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def generated_images(count: int, size: int) -> np.ndarray:

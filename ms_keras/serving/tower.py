@@ -13,7 +13,7 @@ from ms_keras.serving.chunks import in_chunks
 from ms_keras.serving.decoding import Decoded, decode_readable, require_readable
 from ms_keras.serving.model_card import write_model_card
 from ms_keras.serving.options import ServingOptions
-from ms_keras.serving.versions import complete_or_absent
+from ms_keras.serving.versions import finished, unfinished_folder
 from ms_keras.serving.warmup import write_warmup
 from ms_keras.unit_rows import unit_rows
 
@@ -118,7 +118,8 @@ def save_serving_model(
     options: ServingOptions | None = None,
     card: Mapping[str, Any] | None = None,
     warmup: bool = False,
-) -> None:
+    numbered: bool = False,
+) -> Path:
     """Saves a tower for serving, with the preprocessing inside.
 
     The SavedModel needs no Keras and nothing of this package. All its signatures give
@@ -143,6 +144,12 @@ def save_serving_model(
             be told of any. Defaults to `None`: the latter alone.
         warmup: Whether to write requests that TF Serving runs before it announces the
             version. Defaults to `False`.
+        numbered: Whether `directory` is the folder of a model's versions, in which the
+            next one is made. Its number is chosen when it is complete, so that another
+            export may go on meanwhile. Defaults to `False`.
+
+    Returns:
+        The folder made.
 
     Raises:
         FileExistsError: If the folder exists.
@@ -152,21 +159,44 @@ def save_serving_model(
     """
     options = options or ServingOptions()
     _check(tower, short_side, options)
-    with complete_or_absent(Path(directory)) as unfinished:
+    target = Path(directory)
+    with unfinished_folder(target, numbered=numbered) as unfinished:
         served = _Served(tower, short_side, options)
         signatures = served.signatures()
         tf.saved_model.save(served, str(unfinished), signatures=signatures)
-        preprocessing = {
+        about = _about(tower, short_side, options, card or {})
+        write_model_card(unfinished, signatures, about)
+        if warmup:
+            name = unfinished.absolute().parent.name
+            limits = {"max_batch": options.max_batch, "max_pixels": options.max_pixels}
+            write_warmup(unfinished, signatures, model=name, **limits)
+        return finished(unfinished, target, numbered=numbered)
+
+
+def _about(
+    tower: tf.keras.Model,
+    short_side: int,
+    options: ServingOptions,
+    card: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Returns a card with what can be told of any tower added."""
+    entries = tower.output_shape[-1]
+    embeddings = {"dim": options.dim or entries, "output": options.output}
+    about = {
+        "preprocessing": {
             "image_size": tower.input_shape[1],
             "short_side": short_side,
             "max_batch": options.max_batch,
             "max_pixels": options.max_pixels,
-        }
-        write_model_card(
-            unfinished, signatures, {"preprocessing": preprocessing, **(card or {})}
+        },
+        "embeddings": embeddings,
+        **card,
+    }
+    if card.get("scores") and embeddings != {"dim": entries, "output": "float32"}:
+        about["scores_are_of"] = (
+            f"all {entries} entries as float32, not of embeddings cut or rounded"
         )
-        if warmup:
-            write_warmup(unfinished, signatures, model=Path(directory).parent.name)
+    return about
 
 
 def _plain(variable: tf.Variable) -> tf.Variable:

@@ -2,10 +2,13 @@
 
 import functools
 import http.server
+import os
 import pathlib
+import signal
 import subprocess
 import sys
 import threading
+import time
 
 import numpy as np
 import pyarrow.parquet as parquet
@@ -95,6 +98,44 @@ def test_urls_become_rows_and_a_missing_one_is_not_readable(
     np.testing.assert_allclose(rows["embeddings"][0], expected, atol=1e-5)
     assert not rows["embeddings"][1].any()
     assert "x.png" in finished.stderr
+
+
+def test_ctrl_c_ends_it_though_it_would_ask_again_for_long(folder, tmp_path):
+    command = [sys.executable, "-m", "export.client", "--server=http://127.0.0.1:9"]
+    command += ["--model=birds", f"--images={folder}", "--retries=9999"]
+    process = subprocess.Popen(
+        [*command, f"--out={tmp_path / 'rows.npz'}"],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        told = ""
+        while "image" not in told:  # the progress bar: it has begun
+            told += process.stderr.read(1)
+            assert process.poll() is None, told
+        time.sleep(1)
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert process.returncode == 130
+    assert "Traceback" not in told
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_name_that_is_no_utf8_is_a_mistake(address, tmp_path):
+    (tmp_path / "images").mkdir()
+    name = os.fsencode(tmp_path / "images") + b"/caf\xe9.png"
+    try:
+        with open(name, "wb") as file:
+            file.write(encoded(0))
+    except OSError:
+        pytest.skip("this file system takes UTF-8 only")
+    out = f"--out={tmp_path / 'rows.npz'}"
+    finished = client(address, f"--images={tmp_path / 'images'}", out)
+    assert finished.returncode == 2
+    assert "no UTF-8. Rename" in finished.stderr
 
 
 def test_missing_images_and_flags_are_mistakes(address, tmp_path):

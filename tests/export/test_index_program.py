@@ -188,6 +188,107 @@ def test_unreadable_images_are_named_or_left_out(folder, tmp_path):
     assert found(version, folder / "broken/whole.jpg")[0] == [["whole.jpg"]]
 
 
+NEW = ("--tower={1}/birds/1", "--images={1}/new", "--warmup=no")
+# What a test puts in the place of parts of the program, before it runs.
+EMBEDDING_IS_A_FAILURE = """
+def of_images(*_): raise SystemExit("images were embedded")
+index.of_images = of_images
+"""
+WITHOUT_PACKAGES = """
+import sys
+for name in ("scann", "tensorflow_serving"): sys.modules[name] = None
+import importlib.util
+find = importlib.util.find_spec
+importlib.util.find_spec = (
+    lambda name, package=None: None if name == "tensorflow_serving" else find(name)
+)
+"""
+TAKES_THE_NUMBER = """
+import pathlib
+embed = index.of_images
+def of_images(*arguments):
+    theirs = pathlib.Path(index.FLAGS.out, "1", "saved_model.pb")
+    theirs.parent.mkdir(parents=True)
+    theirs.write_text("theirs")
+    return embed(*arguments)
+index.of_images = of_images
+"""
+FULL_DISK = """
+import tensorflow as tf
+def save(*_, **__): raise OSError(28, "No space left on device")
+tf.saved_model.save = save
+"""
+
+
+def patched(code, *arguments):
+    program = f"from export import index\n{code}\nindex.program.run(index.main)"
+    return subprocess.run(
+        [sys.executable, "-c", program, *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--out={0}/file/c",), "file is a file"),
+        (("--out={0}/c", "--search=scann", "--dtype=bfloat16"), "ScaNN keeps float32"),
+        (("--out={0}/c", "--search=scann", "--leaves=1"), "leaves must be 2 or more"),
+        (
+            ("--out={0}/c", "--search=scann", "--leaves=3", "--leaves_to_search=4"),
+            "leaves_to_search must be 1 to the 3",
+        ),
+        (("--out={0}/c", "--search=scann"), "package scann, which cannot be imported"),
+        (("--out={0}/c", "--warmup=yes"), "need the package tensorflow-serving-api"),
+    ],
+)
+def test_what_is_wrong_is_found_before_images_are_embedded(
+    folder, tmp_path, arguments, message
+):
+    (tmp_path / "file").write_text("")
+    finished = patched(
+        EMBEDDING_IS_A_FAILURE + WITHOUT_PACKAGES,
+        *(a.format(tmp_path, folder) for a in (*NEW, *arguments)),
+    )
+    assert message in finished.stderr
+    assert finished.returncode == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_another_export_may_take_the_number_meanwhile(folder, tmp_path):
+    arguments = (a.format(tmp_path, folder) for a in (*NEW, "--out={0}/c"))
+    version = made(patched(TAKES_THE_NUMBER, *arguments))
+    assert version == tmp_path / "c/2"
+    assert count_of(version) == 4
+    assert (tmp_path / "c/1/saved_model.pb").read_text() == "theirs"
+
+
+def test_a_full_disk_is_told_without_a_traceback(folder, tmp_path):
+    arguments = (a.format(tmp_path, folder) for a in (*NEW, "--out={0}/c"))
+    finished = patched(FULL_DISK, *arguments)
+    assert finished.returncode == 1
+    assert "Error: [Errno 28] No space left on device" in finished.stderr
+    assert "Traceback" not in finished.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_gif_is_named_as_one(folder, tmp_path):
+    picture(tmp_path / "images/a.png", 1)
+    picture(tmp_path / "images/b.gif", 2)
+    arguments = (
+        f"--tower={folder}/birds/1",
+        f"--images={tmp_path}/images",
+        f"--out={tmp_path}/c",
+    )
+    refused = index(*arguments)
+    assert refused.returncode == 2
+    assert "cannot read b.gif: a GIF" in refused.stderr
+    assert count_of(made(index(*arguments, "--skip_unreadable"))) == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -211,6 +312,7 @@ def test_unreadable_images_are_named_or_left_out(folder, tmp_path):
             "--extend",
         ),
         (("--out={0}/c", "--extend={1}/birds/1"), "holds no catalogue"),
+        (("--out={1}/birds/1/saved_model.pb", "--tower=x"), "must be a folder"),
         (
             (
                 "--out={0}/c",

@@ -1,6 +1,8 @@
 """`python -m export.saved_model`, on a run that the test writes."""
 
+import json
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -85,16 +87,24 @@ def test_a_keras_file_is_exported_with_its_options(tmp_path):
     np.testing.assert_allclose(rows, expected, atol=0.501)
     card = read_model_card(base / "1")
     assert card["file"] == "tower.keras"
+    assert card["embeddings"] == {"dim": 4, "output": "int8"}
     # 256 / 227 of the image size, as in scoring.
     assert card["preprocessing"]["short_side"] == 36
     assert not (base / "1" / WARMUP_FILE).exists()
 
 
 def test_the_card_tells_the_run(run, tmp_path):
-    finished = export(f"--run_dir={run[0]}", f"--out={tmp_path / 'm'}", "--warmup=auto")
+    run_dir = tmp_path / "run"
+    shutil.copytree(run[0], run_dir)
+    scores = {"recall": {"1": 0.4}, "best_recall_at_1": 0.5, "best_step": 7}
+    (run_dir / "recall.json").write_text(json.dumps(scores))
+    finished = export(
+        f"--run_dir={run_dir}", f"--out={tmp_path / 'm'}", "--warmup=auto"
+    )
     assert finished.returncode == 0, finished.stderr
     card = read_model_card(tmp_path / "m" / "1")
     assert card["checkpoint"] == "best"
+    assert card["scores"] == {"best_recall_at_1": 0.5, "best_step": 7}
     assert "--embedding_dim=4" in card["flags"]
     assert (tmp_path / "m" / "1" / WARMUP_FILE).exists() == can_write_warmup()
     assert ("No warm-up" in finished.stdout) != can_write_warmup()

@@ -232,3 +232,14 @@ def test_other_folders_are_refused(tmp_path):
     tf.saved_model.save(module, str(tmp_path / "1"))
     with pytest.raises(ValueError, match="another kind of model: no embed_bytes"):
         load_tower(tmp_path / "1")
+
+
+@pytest.mark.parametrize("kind", SEARCHES)
+def test_a_catalogue_is_no_tower(tower, kind, tmp_path):
+    if kind == "scann":
+        pytest.importorskip("scann")
+    catalogue = Catalogue(names(3), unit(3))
+    model = RetrievalModel(tower, catalogue, LookupOptions(1, kind))
+    save_retrieval_model(model, tmp_path / "1")
+    with pytest.raises(ValueError, match=r"is a catalogue.*--extend=.*/1"):
+        load_tower(tmp_path / "1")

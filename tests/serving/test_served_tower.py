@@ -1,5 +1,6 @@
 """The SavedModel of a tower: its signatures, its numbers, and when it appears."""
 
+import io
 import os
 import subprocess
 import sys
@@ -7,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 from ms_keras.data.images import decode_for_scoring
 from ms_keras.models import build_tower
@@ -79,6 +81,21 @@ def test_an_image_that_cannot_be_read_is_named_or_left_out(tower, signatures):
     expected = np.repeat(tower(decode_for_scoring(good, SIZE, SHORT_SIDE)[None]), 4, 0)
     expected[2] = 0
     np.testing.assert_allclose(found["embeddings"], expected, atol=1e-6)
+
+
+def test_what_would_grow_beyond_memory_is_named_or_left_out(signatures):
+    good = tf.io.encode_png(tf.cast(IMAGES[0], tf.uint8)).numpy()
+    grey = np.full((40_000, 1, 1), 127, np.uint8)
+    gif = io.BytesIO()
+    Image.new("RGB", (40, 30), "red").save(gif, "GIF")
+    files = tf.constant([good, tf.io.encode_png(grey).numpy(), gif.getvalue(), good])
+    for place in (1, 2):
+        with pytest.raises(
+            tf.errors.InvalidArgumentError, match=r"image_bytes\[1\] of 2 .*GIF"
+        ):
+            signatures["embed_bytes"](image_bytes=tf.gather(files, [0, place]))
+    found = signatures["embed_bytes_safe"](image_bytes=files)
+    assert found["readable"].numpy().tolist() == [True, False, False, True]
 
 
 @pytest.mark.parametrize("count", [63, 64, 65, 150])
@@ -217,6 +234,30 @@ def test_a_failed_write_leaves_nothing(tower, tmp_path, monkeypatch):
     with pytest.raises(OSError, match="no space"):
         save_serving_model(tower, tmp_path / "1", short_side=SHORT_SIDE)
     assert list(tmp_path.iterdir()) == []
+    with pytest.raises(OSError, match="no space"):
+        save_serving_model(
+            tower, tmp_path / "models/birds", short_side=SHORT_SIDE, numbered=True
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_version_gets_the_number_that_is_next_when_it_is_complete(
+    tower, tmp_path, monkeypatch
+):
+    save = tf.saved_model.save
+
+    def saves_while_others_do(*args, **kwargs):
+        save(*args, **kwargs)
+        (tmp_path / "birds/1").mkdir()
+        (tmp_path / "birds/1/saved_model.pb").write_text("theirs")
+
+    monkeypatch.setattr(tf.saved_model, "save", saves_while_others_do)
+    made = save_serving_model(
+        tower, tmp_path / "birds", short_side=SHORT_SIDE, numbered=True
+    )
+    assert made == tmp_path / "birds/2"
+    assert (made / "saved_model.pb").is_file()
+    assert (tmp_path / "birds/1/saved_model.pb").read_text() == "theirs"
 
 
 def test_a_killed_write_leaves_no_version_to_serve(tower, tmp_path, monkeypatch):

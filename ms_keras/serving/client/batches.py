@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -56,11 +57,12 @@ class Plan(NamedTuple):
 
 def answers(
     connection: Connection, sources: Sequence[Source], plan: Plan
-) -> Iterator[Answer]:
+) -> Generator[Answer, None, None]:
     """Yields what the server gives for images, in their order.
 
     No more images are in memory than the requests under way hold, and as many that
-    are read ahead.
+    are read ahead. When it is closed, or fails, retries and downloads under way end
+    too.
 
     Args:
         connection: The server.
@@ -71,12 +73,13 @@ def answers(
         ServerError: As the server gave it, with the names of the batch's images.
         ValueError: If an image cannot be read.
     """
+    stop = threading.Event()
 
     def ask(batch: list[Image]) -> Answer:
         names = [image.name for image in batch]
         contents = [image.content for image in batch]
         try:
-            rows = plan.retries.call(lambda: connection.predict(contents))
+            rows = plan.retries.call(lambda: connection.predict(contents), stop.wait)
         except ServerError as error:
             told = f"{error.message} (images: {_listed(names)})"
             raise ServerError(error.code, told, error.retried) from error
@@ -84,15 +87,19 @@ def answers(
 
     def load(source: Source) -> Image:
         try:
-            return Image(source.name, read(source, plan.retries))
+            return Image(source.name, read(source, plan.retries, stop))
         except ValueError as error:
-            if not plan.skip_unread:
+            if not plan.skip_unread or stop.is_set():
                 raise
             logging.warning("Not readable: %s", error)
             return Image(source.name, b"")
 
-    images = _in_order(load, sources, plan.concurrency)
-    return _in_order(ask, _batches(images, plan.batch_size), plan.concurrency)
+    try:
+        images = _in_order(load, sources, plan.concurrency, stop)
+        batches = _batches(images, plan.batch_size)
+        yield from _in_order(ask, batches, plan.concurrency, stop)
+    finally:
+        stop.set()
 
 
 def _batches(images: Iterable[Image], batch_size: int) -> Iterator[list[Image]]:
@@ -110,15 +117,24 @@ def _batches(images: Iterable[Image], batch_size: int) -> Iterator[list[Image]]:
 
 
 def _in_order(
-    function: Callable[[A], B], items: Iterable[A], window: int
+    function: Callable[[A], B], items: Iterable[A], window: int, stop: threading.Event
 ) -> Iterator[B]:
-    """Yields a function's results in order, computed by that many threads."""
+    """Yields a function's results in order, computed by that many threads.
+
+    None is begun once `stop` is set.
+    """
+
+    def unless_stopped(item: A) -> B:
+        if stop.is_set():
+            raise CancelledError
+        return function(item)
+
     pending: deque[Future[B]] = deque()
     pool = ThreadPoolExecutor(window)
     try:
         for item in items:
-            pending.append(pool.submit(function, item))
-            if len(pending) == window:
+            pending.append(pool.submit(unless_stopped, item))
+            while pending and (len(pending) == window or pending[0].done()):
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,6 +22,9 @@ _UNLIMITED = [
 class GrpcConnection:
     """A server of TensorFlow's PredictionService.
 
+    All answers are of one version: a server may put another in the place of the latest,
+    or of a label, at any time.
+
     Args:
         address: `host:port`.
         spec: What to ask for.
@@ -38,6 +42,8 @@ class GrpcConnection:
         self._stub = stubs.PredictionServiceStub(self._channel)
         self._spec = spec
         self._deadline = deadline
+        self._lock = threading.Lock()
+        self._version: int | None = None  # that answered first
 
     def predict(self, image_bytes: Sequence[bytes]) -> dict[str, np.ndarray]:
         """Asks for one batch, once; see `Connection`."""
@@ -47,12 +53,29 @@ class GrpcConnection:
         except self._grpc.RpcError as error:
             code = error.code().name
             raise ServerError(code, error.details(), code in RETRIED) from error
+        self._check_version(answer.model_spec)
         outputs = {name: _array(proto) for name, proto in answer.outputs.items()}
         return checked(outputs, self._spec, len(image_bytes))
 
     def close(self) -> None:
         """Closes the channel."""
         self._channel.close()
+
+    def _check_version(self, model_spec: Any) -> None:
+        if not model_spec.HasField("version"):
+            return
+        answered = model_spec.version.value
+        with self._lock:
+            if self._version is None:
+                self._version = answered
+        if answered != self._version:
+            raise ServerError(
+                "VERSION_CHANGED",
+                f"{self._spec.model} answered as version {self._version} before, and "
+                f"as version {answered} now; what they give cannot be compared. Ask "
+                f"again for all, of one version: --version={answered}.",
+                retried=False,
+            )
 
     def _request(self, image_bytes: Sequence[bytes]) -> Any:
         request = self._messages.PredictRequest()

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import base64
+import json
+import threading
+import time
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
@@ -16,8 +19,7 @@ from ms_keras.serving.client.contract import (
     ServerError,
     checked,
 )
-
-_RETRIED = {429, 503, 504}  # too many requests, unavailable, deadline
+from ms_keras.serving.client.http_answers import RETRIED, may_pass, pieces_of
 
 
 class RestConnection:
@@ -26,13 +28,16 @@ class RestConnection:
     Args:
         server: `http://host:port`, or behind a proxy also with a path.
         spec: What to ask for.
-        deadline: Seconds to connect, and then between two pieces of the answer.
+        deadline: Seconds for one request, as far as HTTP allows: connecting, sending
+            and the wait for the head of the answer take no longer each without a byte
+            going through, and the answer is given up when it is not complete by then.
     """
 
     def __init__(self, server: str, spec: ModelSpec, deadline: float) -> None:
         self._url = f"{server}/v1/models/{quote(spec.model, safe='')}{_which(spec)}"
         self._spec = spec
         self._deadline = deadline
+        self._closed = threading.Event()
 
     def predict(self, image_bytes: Sequence[bytes]) -> dict[str, np.ndarray]:
         """Asks for one batch, once; see `Connection`."""
@@ -45,22 +50,29 @@ class RestConnection:
         return checked(_outputs(predictions, self._spec), self._spec, len(image_bytes))
 
     def close(self) -> None:
-        """Does nothing: every request has its own connection."""
+        """Gives up requests under way: each has its own connection."""
+        self._closed.set()
 
     def _post(self, body: dict[str, Any]) -> dict[str, Any]:
+        end = time.monotonic() + self._deadline
         try:
-            answer = requests.post(self._url, json=body, timeout=self._deadline)
-        except requests.Timeout as error:
+            with requests.post(
+                self._url, json=body, timeout=self._deadline, stream=True
+            ) as answer:
+                text = b"".join(pieces_of(answer, end, self._closed))
+        except (requests.Timeout, TimeoutError) as error:
             raise ServerError("DEADLINE_EXCEEDED", str(error), True) from error
         except requests.RequestException as error:
-            lost = isinstance(error, requests.ConnectionError)
-            raise ServerError("UNAVAILABLE", str(error), lost) from error
+            raise ServerError("UNAVAILABLE", str(error), may_pass(error)) from error
+        content = _json(text)
         if answer.status_code != 200:
+            said = text.decode(errors="replace").strip() or str(answer.reason)
+            if isinstance(content, dict) and "error" in content:
+                said = str(content["error"])
             code = f"HTTP {answer.status_code}"
-            raise ServerError(code, _said(answer), answer.status_code in _RETRIED)
-        content = _json(answer)
+            raise ServerError(code, said, answer.status_code in RETRIED)
         if not isinstance(content, dict):
-            raise ServerError("BAD_ANSWER", f"not JSON: {answer.text[:200]!r}", False)
+            raise ServerError("BAD_ANSWER", f"not JSON: {text[:200]!r}", False)
         return content
 
 
@@ -96,15 +108,8 @@ def _array(name: str, values: list[Any]) -> np.ndarray:
     return array.astype(bool if name == "readable" else np.float32)
 
 
-def _said(answer: requests.Response) -> str:
-    content = _json(answer)
-    if isinstance(content, dict) and "error" in content:
-        return str(content["error"])
-    return answer.text.strip() or str(answer.reason)
-
-
-def _json(answer: requests.Response) -> Any:
+def _json(text: bytes) -> Any:
     try:
-        return answer.json()
+        return json.loads(text)
     except ValueError:
         return None

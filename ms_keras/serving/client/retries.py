@@ -35,7 +35,8 @@ class Retries(NamedTuple):
 
         Args:
             ask: Raises ServerError.
-            sleep: Waits for seconds. Defaults to `time.sleep`.
+            sleep: Waits for seconds; a true result, as an event's `wait` gives when it
+                is set, means to ask no more. Defaults to `time.sleep`.
 
         Raises:
             ServerError: The last one, or the first that cannot pass.
@@ -44,9 +45,9 @@ class Retries(NamedTuple):
             try:
                 return ask()
             except ServerError as error:
-                if not error.retried:
+                wait = random.uniform(0, self.bound(attempt))
+                if not error.retried or sleep(wait):
                     raise
-            sleep(random.uniform(0, self.bound(attempt)))
         return ask()
 
     def bound(self, attempt: int) -> float:

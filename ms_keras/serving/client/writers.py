@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ms_keras.serving.client.batches import Answer
+from ms_keras.serving.whole_files import whole_file
 
 SUFFIXES = (".npz", ".parquet")
 
@@ -42,17 +42,13 @@ def write(target: Path, answers: Iterable[Answer]) -> int:
 
     Returns:
         How many rows were written.
+
+    Raises:
+        FileExistsError: If a file of that name was made meanwhile.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    beside = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
-    complete = (_columns(answer) for answer in answers)
-    try:
-        write_file = _write_npz if target.suffix == ".npz" else _write_parquet
-        count = write_file(beside, complete)
-        beside.rename(target)
-    finally:
-        beside.unlink(missing_ok=True)
-    return count
+    write_file = _write_npz if target.suffix == ".npz" else _write_parquet
+    with whole_file(target) as beside:
+        return write_file(beside, (_columns(answer) for answer in answers))
 
 
 def _columns(answer: Answer) -> dict[str, np.ndarray]:

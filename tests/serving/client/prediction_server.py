@@ -178,18 +178,18 @@ def main():
     services = Services(models, labels)
     server = grpc.server(ThreadPoolExecutor(256), options=UNLIMITED)
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
-        _complete(services, prediction_service_pb2_grpc.PredictionServiceServicer),
+        complete(services, prediction_service_pb2_grpc.PredictionServiceServicer),
         server,
     )
     model_service_pb2_grpc.add_ModelServiceServicer_to_server(
-        _complete(services, model_service_pb2_grpc.ModelServiceServicer), server
+        complete(services, model_service_pb2_grpc.ModelServiceServicer), server
     )
     print(server.add_insecure_port(f"127.0.0.1:{options.port}"), flush=True)
     server.start()
     server.wait_for_termination()
 
 
-def _complete(services, base):
+def complete(services, base):
     """Returns the services with what they lack answering UNIMPLEMENTED."""
     return type("Complete", (Services, base), {})(services.models, services.labels)
 

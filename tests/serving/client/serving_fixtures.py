@@ -10,12 +10,14 @@ import subprocess
 import sys
 import time
 
+import grpc
 import numpy as np
 import pytest
 import requests
 import tensorflow as tf
 from kserve_peer import KSERVE
 from PIL import Image
+from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from benchmarks.peers import is_installed, python_of
 from ms_keras.models import build_tower
@@ -133,6 +135,28 @@ def served_elsewhere(base):
             with complete_or_absent(target) as unfinished:
                 shutil.copytree(base / version, unfinished, dirs_exist_ok=True)
     yield address if "://" in address else f"grpc://{address}"
+
+
+def rows_of_pixels(address, model, images):
+    """Asks a server for embeddings of pixels, as the client of files does not."""
+    scheme, _, host = address.partition("://")
+    if scheme == "grpc":
+        request = predict_pb2.PredictRequest()
+        request.model_spec.name = model  # serving_default is what goes without saying
+        request.inputs["images"].CopyFrom(tf.make_tensor_proto(images))
+        options = [("grpc.max_receive_message_length", -1)]
+        with grpc.insecure_channel(host, options=options) as channel:
+            stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+            answer = stub.Predict(request, timeout=60)
+        return tf.make_ndarray(answer.outputs["embeddings"])
+    instances = [{"images": image.tolist()} for image in images]
+    answer = requests.post(
+        f"{address}/v1/models/{model}:predict",
+        json={"instances": instances},
+        timeout=120,
+    )
+    assert answer.ok, answer.text
+    return np.array(answer.json()["predictions"], np.float32)
 
 
 def wait_for(url):

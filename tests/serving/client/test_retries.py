@@ -1,5 +1,7 @@
 """Which refusals are asked again, how often, and after what waits."""
 
+import threading
+
 import pytest
 
 from ms_keras.serving.client import Retries, ServerError
@@ -32,6 +34,14 @@ def test_other_refusals_are_not_asked_again():
     server = Server(1, False)
     with pytest.raises(ServerError, match="CODE: words"):
         Retries().call(server, lambda seconds: pytest.fail("it waited"))
+    assert server.asked == 1
+
+
+def test_nobody_is_asked_again_when_the_wait_was_ended():
+    server, stop = Server(9, True), threading.Event()
+    stop.set()
+    with pytest.raises(ServerError, match="CODE: words"):
+        Retries(5, 60.0, 60.0).call(server, stop.wait)
     assert server.asked == 1
 
 

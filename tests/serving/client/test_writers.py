@@ -1,5 +1,7 @@
 """Files of answers: every type comes back, and a failure leaves none."""
 
+import os
+
 import numpy as np
 import pyarrow.parquet as parquet
 import pytest
@@ -58,6 +60,33 @@ def test_a_failure_on_the_way_leaves_nothing(tmp_path, suffix):
     with pytest.raises(RuntimeError, match="lost"):
         write(tmp_path / f"rows.{suffix}", broken())
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("links", [True, False])
+def test_a_file_made_meanwhile_is_left_alone(tmp_path, suffix, links, monkeypatch):
+    if not links:
+        monkeypatch.setattr(os, "link", no_links)
+    out = tmp_path / f"rows.{suffix}"
+
+    def meanwhile():
+        yield neighbours(0, 2)
+        out.write_bytes(b"theirs")
+
+    with pytest.raises(FileExistsError, match="was made meanwhile"):
+        write(out, meanwhile())
+    assert out.read_bytes() == b"theirs"
+    assert [path.name for path in tmp_path.iterdir()] == [out.name]
+
+
+def no_links(*_):
+    raise OSError("links are not supported here")
+
+
+def test_a_file_system_needs_no_links(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "link", no_links)
+    assert write(tmp_path / "rows.npz", [neighbours(0, 2)]) == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["rows.npz"]
 
 
 def test_other_names_and_files_that_exist_are_refused(tmp_path):
