@@ -8,6 +8,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 RESULTS := benchmarks/results
+# The tests of losses are apart: XLA keeps what it compiled as long as a process lives.
+PYTEST := --numprocesses=auto --maxprocesses=4
 BIN := $(VENV)/bin
 # Spares the screen TensorFlow's start-up notices; errors stay.
 export TF_CPP_MIN_LOG_LEVEL ?= 2
@@ -26,7 +28,8 @@ test: $(TEST)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4
+	$(BIN)/python -m pytest $(PYTEST) --ignore=tests/losses
+	$(BIN)/python -m pytest $(PYTEST) tests/losses
 
 # Hours, on a machine that has nothing else to do. Images are generated, or those of
 # IMAGES, flags such as --dataset=image_folder --data_dir=CUB_200_2011/images. A part

@@ -26,6 +26,20 @@ def images(tmp_path):
     return images
 
 
+@pytest.fixture
+def ended_soon():
+    """Waits for threads begun in the test: a program waits for them at its end too."""
+    before = set(threading.enumerate())  # of other tests' servers, too
+
+    def ended_soon():
+        end = time.monotonic() + 10
+        while set(threading.enumerate()) - before:
+            assert time.monotonic() < end, "threads are still there"
+            time.sleep(0.05)
+
+    return ended_soon
+
+
 class Server:
     """Gives each image its first byte, and remembers what it was asked."""
 
@@ -84,7 +98,7 @@ def test_an_answer_is_given_as_soon_as_it_is_there(images):
     assert [answer.names[0] for answer in rows] == ["01", "02", "03"]
 
 
-def test_after_an_error_nobody_is_asked_again(images):
+def test_after_an_error_nobody_is_asked_again(images, ended_soon):
     class Refusing(Server):
         def predict(self, contents):
             super().predict(contents)
@@ -100,7 +114,7 @@ def test_after_an_error_nobody_is_asked_again(images):
     assert len(server.sizes) <= asked + 4
 
 
-def test_when_it_is_closed_its_threads_end(images):
+def test_when_it_is_closed_its_threads_end(images, ended_soon):
     plan = Plan(batch_size=1, concurrency=4, retries=Retries(9, 600.0, 600.0))
 
     class Busy(Server):
@@ -113,11 +127,3 @@ def test_when_it_is_closed_its_threads_end(images):
     next(rows)
     rows.close()
     ended_soon()
-
-
-def ended_soon():
-    """Waits for the threads of pools, which at its end a program waits for too."""
-    end = time.monotonic() + 10
-    while any("ThreadPoolExecutor" in t.name for t in threading.enumerate()):
-        assert time.monotonic() < end, "threads are still there"
-        time.sleep(0.05)
