@@ -72,7 +72,10 @@ def picture(path: pathlib.Path, sizes: Mapping[str, Mapping[str, Any]]) -> None:
     _curves(right, sizes, "peak_bytes", 1e-6)
     left.set_ylabel("milliseconds, loss and gradient")
     right.set_ylabel("peak memory, MB")
-    left.legend(fontsize=7, frameon=False, loc="lower right")
+    lines = left.get_legend_handles_labels()
+    figure.legend(
+        *lines, loc="outside lower center", ncols=3, fontsize=8, frameon=False
+    )
     for axes in (left, right):
         axes.set_xlabel("batch")
         axes.grid(True, alpha=0.3)
