@@ -22,7 +22,10 @@ _ROOT = pathlib.Path(__file__).parents[1]
 _PAGES = ("benchmarks/RESULTS.md", "docs/serving.md")
 _BLOCK = re.compile(r"(<!-- table: ([\w.-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 # Where tables are made, if not in the benchmark's one file.
-_MODULES = {name: f"benchmarks.{name}.report" for name in ("loss", "recall", "gpu")}
+_MODULES = {
+    **{name: f"benchmarks.{name}.report" for name in ("loss", "recall", "gpu")},
+    **dict.fromkeys(("tuning", "small_machines"), "benchmarks.runs"),
+}
 # In a process of its own: two benchmarks may have a flag of the same name.
 _CODE = """
 import importlib, json, sys

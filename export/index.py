@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from absl import flags
 
+from export.flags import define_warmup
 from ms_keras import program
 from ms_keras.data.unreadable import UnreadableImages
 from ms_keras.retrieval.scann_package import import_scann
@@ -107,14 +108,7 @@ for name, meaning in (
     flags.DEFINE_integer(
         name, None, f"scann: {meaning}; unset: by size.", 0, allow_override=True
     )
-flags.DEFINE_enum(
-    "warmup",
-    "auto",
-    ("auto", "yes", "no"),
-    "Whether to write requests that TF Serving runs before it announces the version; "
-    "needs tensorflow-serving-api. auto goes without it where that is missing.",
-    allow_override=True,
-)
+define_warmup()
 
 _SCANN_FLAGS = ("leaves", "leaves_to_search", "reorder")
 

@@ -13,22 +13,13 @@ import os
 
 from absl import flags
 
+from export.flags import check_given, define_conversion
 from ms_keras import program
 from ms_keras.serving.litert_file import QUANTIZATIONS, save_litert
 
 FLAGS = flags.FLAGS
 
-# Other exports have these flags too: whoever imports several gets either.
-flags.DEFINE_string(
-    "tower",
-    "",
-    "Folder of a SavedModel that export.saved_model made, such as models/birds/1; or "
-    "of a finished run, RUN_DIR/saved_model/1.",
-    allow_override=True,
-)
-flags.DEFINE_string(
-    "out", "", "The file to make, ending in .tflite.", allow_override=True
-)
+define_conversion(".tflite")
 flags.DEFINE_string(
     "calibration",
     "",
@@ -47,9 +38,7 @@ flags.DEFINE_enum(
 
 def main() -> None:
     """Converts the tower that the flags name, and says how near it is and where."""
-    for name in ("tower", "out"):
-        if not FLAGS[name].value:
-            raise ValueError(f"--{name} is missing: {FLAGS[name].help}")
+    check_given("tower", "out")
     cosine = save_litert(
         FLAGS.tower,
         FLAGS.out,

@@ -12,29 +12,18 @@ from __future__ import annotations
 
 from absl import flags
 
+from export.flags import check_given, define_conversion
 from ms_keras import program
 from ms_keras.serving.onnx_file import save_onnx
 
 FLAGS = flags.FLAGS
 
-# Other exports have these flags too: whoever imports several gets either.
-flags.DEFINE_string(
-    "tower",
-    "",
-    "Folder of a SavedModel that export.saved_model made, such as models/birds/1; or "
-    "of a finished run, RUN_DIR/saved_model/1.",
-    allow_override=True,
-)
-flags.DEFINE_string(
-    "out", "", "The file to make, ending in .onnx.", allow_override=True
-)
+define_conversion(".onnx")
 
 
 def main() -> None:
     """Converts the tower that the flags name, and says where it is."""
-    for name in ("tower", "out"):
-        if not FLAGS[name].value:
-            raise ValueError(f"--{name} is missing: {FLAGS[name].help}")
+    check_given("tower", "out")
     difference = save_onnx(FLAGS.tower, FLAGS.out)
     print(f"Within {difference:.1e} of the SavedModel's embeddings.")
     print(FLAGS.out)

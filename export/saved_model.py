@@ -16,6 +16,7 @@ from typing import Any
 import tensorflow as tf
 from absl import flags
 
+from export.flags import define_warmup
 from ms_keras import program
 from ms_keras.data.image_header import MAX_PIXELS
 from ms_keras.models.flags import MARGIN
@@ -60,14 +61,7 @@ flags.DEFINE_integer(
 flags.DEFINE_integer(
     "max_pixels", MAX_PIXELS, "Most pixels that an image may have.", lower_bound=1
 )
-flags.DEFINE_enum(
-    "warmup",
-    "auto",
-    ("auto", "yes", "no"),
-    "Whether to write requests that TF Serving runs before it announces the version; "
-    "needs tensorflow-serving-api. auto goes without it where that is missing.",
-    allow_override=True,
-)
+define_warmup()
 
 
 def main() -> None:

@@ -18,6 +18,7 @@ from benchmarks.ablation.rows import find_row
 from benchmarks.ablation.settings import Settings
 from benchmarks.ablation.split_tower import SplitTower, tower_to_split
 from ms_keras import recall_at_k
+from ms_keras.data.held_out import held_out
 from ms_keras.data.sampler import PKSampler
 from ms_keras.retrieval.report import as_json, write_json
 from ms_keras.training.optimizers import build_optimizer
@@ -101,16 +102,6 @@ def perform(out_dir: pathlib.Path, settings: Settings, run: Run) -> dict[str, An
     return result
 
 
-def held_out(labels: np.ndarray) -> np.ndarray:
-    """Tells the images of the last quarter of the training classes: `[n]` bool.
-
-    Args:
-        labels: `[n]` class ids from 0.
-    """
-    classes = int(labels.max()) + 1
-    return labels >= classes - max(1, round(_HELD_OUT * classes))
-
-
 def scoring_steps(steps: int, scorings: int) -> list[int]:
     """Returns after how many steps a run is scored: evenly spread, the end included."""
     return [round(steps * number / scorings) for number in range(1, scorings + 1)]
@@ -139,7 +130,7 @@ def plan_of(settings: Settings, run: Run, maps: CachedMaps) -> Plan:
     """Returns a run's plan. Only a final run looks at test classes."""
     labels = maps.train_labels
     if run.kind == SEARCH:
-        outside = held_out(labels)
+        outside = np.isin(labels, held_out(np.unique(labels), _HELD_OUT))
         return Plan(
             train=np.flatnonzero(~outside),
             queries=maps.train_centres[outside],

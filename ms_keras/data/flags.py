@@ -5,6 +5,7 @@ from __future__ import annotations
 from absl import flags
 
 from ms_keras.data.benchmarks import benchmark_protocol
+from ms_keras.data.held_out import held_out_protocol
 from ms_keras.data.image_folder import image_folder
 from ms_keras.data.image_list import image_list
 from ms_keras.data.images import Augmentation
@@ -24,7 +25,7 @@ _SPLIT_FLAGS = (
     "test_split",
 )
 # Which images there are; the other flags say how batches are made of those that train.
-IMAGE_FLAGS = ("dataset", "data_dir", *_SPLIT_FLAGS, "skip_unreadable")
+IMAGE_FLAGS = ("dataset", "data_dir", *_SPLIT_FLAGS, "hold_out", "skip_unreadable")
 
 flags.DEFINE_string(
     "dataset",
@@ -58,6 +59,12 @@ flags.DEFINE_string(
 )
 flags.DEFINE_string("train_split", "train", "TensorFlow data set: split to train on.")
 flags.DEFINE_string("test_split", "test", "TensorFlow data set: split to test on.")
+flags.DEFINE_float(
+    "hold_out",
+    0.0,
+    "To choose settings by: this share of the training classes, the last in order, "
+    "does not train and is tested on; the test classes are left alone.",
+)
 flags.DEFINE_list(
     "ks",
     ["1", "2", "4", "8"],
@@ -92,6 +99,14 @@ def protocol_from_flags() -> Protocol:
     Raises:
         ValueError: If the data set is unknown or missing, or flags do not fit it.
     """
+    protocol = _whole_protocol_from_flags()
+    if FLAGS.hold_out:
+        return held_out_protocol(protocol, FLAGS.hold_out)
+    return protocol
+
+
+def _whole_protocol_from_flags() -> Protocol:
+    """Returns the protocol with all its classes."""
     if FLAGS.dataset in PUBLISHED:
         return _benchmark_from_flags()
     ks = ks_from_flags()

@@ -30,6 +30,24 @@ class ImageSet:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def of_classes(self, classes: np.ndarray) -> ImageSet:
+        """Returns the images of some classes, in their order.
+
+        Args:
+            classes: Class ids; they stay what they are.
+        """
+        kept = np.flatnonzero(np.isin(self.labels, classes))
+
+        def read(index: tf.Tensor) -> tf.Tensor:
+            return self.read(tf.gather(tf.constant(kept, tf.int64), index))
+
+        return dataclasses.replace(
+            self,
+            labels=self.labels[kept],
+            read=read,
+            image_name=lambda index: self.image_name(int(kept[index])),
+        )
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Protocol:

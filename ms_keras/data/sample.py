@@ -5,9 +5,8 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-import tensorflow as tf
 
-from ms_keras.data.protocol import ImageSet, Protocol
+from ms_keras.data.protocol import Protocol
 
 
 def sampled_protocol(protocol: Protocol, images: int, seed: int = 0) -> Protocol:
@@ -37,21 +36,6 @@ def sampled_protocol(protocol: Protocol, images: int, seed: int = 0) -> Protocol
     order = np.random.default_rng(seed).permutation(len(classes))
     enough = 1 + np.searchsorted(np.cumsum(counts[order]), images)
     chosen = classes[order[: max(2, enough)]]
-    gallery = protocol.gallery and _of_classes(protocol.gallery, chosen)
-    test = _of_classes(protocol.test, chosen)
+    gallery = protocol.gallery and protocol.gallery.of_classes(chosen)
+    test = protocol.test.of_classes(chosen)
     return dataclasses.replace(protocol, test=test, gallery=gallery)
-
-
-def _of_classes(images: ImageSet, classes: np.ndarray) -> ImageSet:
-    """Returns the images of some classes, in their order."""
-    kept = np.flatnonzero(np.isin(images.labels, classes))
-
-    def read(index: tf.Tensor) -> tf.Tensor:
-        return images.read(tf.gather(tf.constant(kept, tf.int64), index))
-
-    return dataclasses.replace(
-        images,
-        labels=images.labels[kept],
-        read=read,
-        image_name=lambda index: images.image_name(int(kept[index])),
-    )

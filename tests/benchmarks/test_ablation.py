@@ -22,7 +22,7 @@ from benchmarks.ablation.curves import spread_out
 from benchmarks.ablation.datasets import read_protocol
 from benchmarks.ablation.report import write_report
 from benchmarks.ablation.rows import ROWS, find_row
-from benchmarks.ablation.runs import Run, finished, held_out, plan_of, scoring_steps
+from benchmarks.ablation.runs import Run, finished, plan_of, scoring_steps
 from benchmarks.ablation.settings import Settings, Source, claim, recorded
 from benchmarks.ablation.split_tower import BACKBONE, SplitTower
 from ms_keras import build_tower
@@ -352,13 +352,6 @@ def test_held_out_classes_neither_train_nor_test(pictures):
     np.testing.assert_array_equal(search.queries, train[24:])
     np.testing.assert_array_equal(final.train, np.arange(30))
     np.testing.assert_array_equal(final.queries, test)
-
-
-@pytest.mark.parametrize(("classes", "expected"), [(100, 25), (41, 10), (2, 1)])
-def test_a_quarter_of_the_classes_is_held_out(classes, expected):
-    labels = np.repeat(np.arange(classes), 2)
-    assert len(set(labels[held_out(labels)])) == expected
-    assert labels[held_out(labels)].min() == classes - expected
 
 
 def test_scorings_are_spread_evenly():

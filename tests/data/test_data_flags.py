@@ -1,5 +1,7 @@
 """From flags to a protocol, and what is said of flags that make no sense."""
 
+import shutil
+
 import pytest
 from absl.testing import flagsaver
 
@@ -26,6 +28,23 @@ def test_a_folder_is_split_in_halves_unless_said_otherwise(folder):
         protocol = flags.protocol_from_flags()
         assert protocol.test.class_names == ("ant",)
         assert protocol.ks == (1, 3)
+
+
+def test_settings_are_chosen_on_training_classes(folder):
+    for name in ("eel", "fox"):
+        shutil.copytree(folder / "ant", folder / name)
+    with flagsaver.flagsaver(
+        dataset="image_folder",
+        data_dir=str(folder),
+        test_classes="eel,fox",
+        hold_out=0.5,
+    ):
+        protocol = flags.protocol_from_flags()
+    trained, tested = (
+        [images.class_names[label] for label in sorted(set(images.labels))]
+        for images in (protocol.train, protocol.test)
+    )
+    assert (trained, tested) == (["ant", "bee"], ["cat", "dog"])
 
 
 def test_lists_are_read(folder):
