@@ -10,7 +10,7 @@ from typing import Any
 import tensorflow as tf
 
 from ms_keras.losses import replicas
-from ms_keras.losses.labels import integer_labels, split_labels
+from ms_keras.losses.labels import integer_labels, through_keras
 from ms_keras.losses.pairs import checked
 
 _OURS_INSTEAD = {
@@ -109,7 +109,7 @@ class AddonsLoss(tf.keras.losses.Loss):
         sample_weight: tf.Tensor | None = None,
     ) -> tf.Tensor:
         """Returns the reduced loss of labels `[batch]`, embeddings `[batch, dim]`."""
-        exact = split_labels(integer_labels(y_true))
+        exact = through_keras(integer_labels(y_true))
         return super().__call__(exact, y_pred, sample_weight)
 
     def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:

@@ -7,6 +7,8 @@ from typing import NamedTuple
 import tensorflow as tf
 
 _LIMB_BITS = 22  # a float32 holds integers exactly up to 24 bits
+# Keras 2, which has no `ops`, hands labels on as they are.
+_KERAS_CASTS_LABELS = hasattr(tf.keras, "ops")
 
 
 class SplitLabels(NamedTuple):
@@ -19,6 +21,11 @@ class SplitLabels(NamedTuple):
     high: tf.Tensor
     middle: tf.Tensor
     low: tf.Tensor
+
+
+def through_keras(labels: tf.Tensor) -> tf.Tensor | SplitLabels:
+    """Returns `[batch]` int64 labels in a form that `Loss.call` gets exact."""
+    return split_labels(labels) if _KERAS_CASTS_LABELS else labels
 
 
 def split_labels(labels: tf.Tensor) -> SplitLabels:

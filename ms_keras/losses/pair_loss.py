@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from ms_keras.losses import engine
-from ms_keras.losses.labels import integer_labels, split_labels
+from ms_keras.losses.labels import integer_labels, through_keras
 from ms_keras.losses.mining import NoMining
 from ms_keras.losses.recipe import (
     BatchWeighting,
@@ -92,7 +92,7 @@ class PairLoss(tf.keras.losses.Loss):
         sample_weight: tf.Tensor | None = None,
     ) -> tf.Tensor:
         """Returns the reduced loss of labels `[batch]`, embeddings `[batch, dim]`."""
-        exact = split_labels(integer_labels(y_true))
+        exact = through_keras(integer_labels(y_true))
         return super().__call__(exact, y_pred, sample_weight)
 
     def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
