@@ -22,7 +22,7 @@ _NETWORK = {
     "backbone": "mobilenet_v2_0.35",
     "weights": "none",
     "image_size": 160,
-    "short_side": 160,
+    "short_side": 192,
     "freeze_until": "block_2_add",
 }
 _CLASSES, _IMAGES_PER_CLASS = 40, 20

@@ -1,4 +1,4 @@
-"""A table of finished runs, each told by the flags it does not share with all others.
+"""A table of finished runs, each told by the flags that most of the others have not.
 
     python -m ms_keras.train --flagfile=configs/cub200_mobilenet.cfg --data_dir=... \
         --hold_out=0.25 --learning_rate=1e-3 --run_dir=runs/tuning/rate_1e-3
@@ -12,6 +12,7 @@ TensorBoard's events: training and the scores on the way, not those before and a
 
 from __future__ import annotations
 
+import collections
 import json
 import pathlib
 import statistics
@@ -30,10 +31,18 @@ flags.DEFINE_string("runs", "", "Folder whose sub-folders are runs.")
 flags.DEFINE_string("out", "", "File for the result as JSON.", allow_override=True)
 
 
-def flags_of(run: pathlib.Path) -> set[str]:
-    """Returns the flags a run was started with, as `--name=value`, but for its seed."""
+def flags_of(run: pathlib.Path) -> dict[str, str]:
+    """Returns the flags a run was started with, but for its seed, by name.
+
+    Of a path only the last part is told.
+    """
     lines = (run / "flags.cfg").read_text(encoding="utf-8").splitlines()
-    return {line for line in lines if line.startswith("--") and "--seed=" not in line}
+    pairs = (line.partition("=") for line in lines if line.startswith("--"))
+    return {
+        name: pathlib.PurePath(value).name
+        for name, _, value in pairs
+        if name != "--seed"
+    }
 
 
 def minutes_of(run: pathlib.Path) -> float:
@@ -67,10 +76,11 @@ def collect(folder: pathlib.Path) -> dict[str, Any]:
         )
     ((protocol, queries),) = scored_on
     flags_of_runs = {run: flags_of(run) for run in reports}
-    shared = set.intersection(*flags_of_runs.values())
+    usual = _most_common(list(flags_of_runs.values()))
     groups: dict[tuple[str, ...], list[pathlib.Path]] = {}
-    for run, lines in flags_of_runs.items():
-        groups.setdefault(tuple(sorted(lines - shared)), []).append(run)
+    for run, its_flags in flags_of_runs.items():
+        own = [f"{n}={v}".rstrip("=") for n, v in its_flags.items() if usual[n] != v]
+        groups.setdefault(tuple(sorted(own)), []).append(run)
     rows = [
         _row(own, [reports[run] for run in runs], [minutes_of(run) for run in runs])
         for own, runs in groups.items()
@@ -79,6 +89,17 @@ def collect(folder: pathlib.Path) -> dict[str, Any]:
         "protocol": protocol,
         "num_queries": queries,
         "runs": sorted(rows, key=lambda row: -statistics.mean(row["recall_at_1"])),
+    }
+
+
+def _most_common(flags_of_runs: list[dict[str, str]]) -> dict[str, str | None]:
+    """Returns for each flag the value that most runs have; None where they lack it."""
+    names = {name for its_flags in flags_of_runs for name in its_flags}
+    return {
+        name: collections.Counter(
+            its_flags.get(name) for its_flags in flags_of_runs
+        ).most_common(1)[0][0]
+        for name in names
     }
 
 

@@ -11,12 +11,13 @@ import tensorflow as tf
 ROOT = pathlib.Path(__file__).parents[2]
 
 
-def write_run(folder, rate, recall, seed=0, queries=20):
+def write_run(folder, rate, recall, seed=0, queries=20, weights="b"):
     lines = [
         "# a comment",
         "--backbone=small_conv",
         f"--learning_rate={rate}",
         f"--seed={seed}",
+        f"--weights=/home/me/{weights}.h5",
     ]
     with tf.summary.create_file_writer(str(folder / "events")).as_default():
         tf.summary.scalar("round/loss", 3.0, step=10)
@@ -40,19 +41,26 @@ def collect(*arguments):
 
 
 def test_runs_are_told_by_the_flags_they_do_not_share(tmp_path):
-    write_run(tmp_path / "runs" / "a", "0.1", 0.5)
+    write_run(tmp_path / "runs" / "a", "0.1", 0.5, weights="a")
     write_run(tmp_path / "runs" / "b", "0.2", 0.625)
     write_run(tmp_path / "runs" / "c", "0.2", 0.875, seed=1)
+    with (tmp_path / "runs" / "a" / "flags.cfg").open("a") as file:
+        file.write("--noflip\n")
     out = tmp_path / "runs.json"
     finished = collect(f"--runs={tmp_path / 'runs'}", f"--out={out}")
     assert finished.returncode == 0, finished.stderr
     best, other = json.loads(out.read_text())["runs"]
-    assert best["flags"] == ["--learning_rate=0.2"]
+    assert best["flags"] == []  # most runs have its flags
     assert best["recall_at_1"] == [0.625, 0.875]
-    assert (other["flags"], other["recall_at_1"]) == (["--learning_rate=0.1"], [0.5])
+    assert other["flags"] == ["--learning_rate=0.1", "--noflip", "--weights=a.h5"]
+    assert other["recall_at_1"] == [0.5]
     assert 0 <= best["minutes"] < 1
     row = "| 1,200 | 12.5 | 6.2 ± 0.0 | 75.0 ± 17.7 | +62.5 | 0.0 |"
-    assert f"| `--learning_rate=0.2` {row}" in finished.stdout
+    assert f"| - {row}" in finished.stdout
+    assert (
+        "| `--learning_rate=0.1` `--noflip` `--weights=a.h5` | 1,200 |"
+        in finished.stdout
+    )
     assert "20 queries of birds" in finished.stdout
 
 
