@@ -24,6 +24,7 @@ _BLOCK = re.compile(r"(<!-- table: ([\w.-]+) -->\n).*?(<!-- end -->)", re.DOTALL
 # Where tables are made, if not in the benchmark's one file.
 _MODULES = {
     **{name: f"benchmarks.{name}.report" for name in ("loss", "recall", "gpu")},
+    "other_losses": "benchmarks.loss.report",
     **dict.fromkeys(("tuning", "small_machines"), "benchmarks.runs"),
 }
 # In a process of its own: two benchmarks may have a flag of the same name.

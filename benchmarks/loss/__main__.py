@@ -1,15 +1,15 @@
 """Losses with their gradients beside peers and a floor, in one run.
 
     python -m benchmarks.loss --out=loss.json
-    python -m benchmarks.loss --batches=1024,8192 --losses=all
+    python -m benchmarks.loss --losses=others --out=other_losses.json
 
 A contender's turn is a process of its own on all cores, which calls a loss and its
 gradient by the embeddings again and again: rows of norm 1, float32, classes of five.
 The floor is what no such function can do without: the product of all rows with all,
 and that of the weights of all pairs with the rows; where the matrix is too large to be
 kept, the first of them twice. Peers have their best form; they are installed on first
-use, each into an environment of its own. Beside the result, OUT.png shows time and
-memory against the batch. Memory is the peak beyond the inputs.
+use, each into an environment of its own. Beside a result of Multi-Similarity, OUT.png
+shows time and memory against the batch. Memory is the peak beyond the inputs.
 
 The exit status is 1 if one of ours could not be measured, or if a contender comes to
 another loss or gradient than ours though its definition is the same; timing never
@@ -46,9 +46,9 @@ flags.DEFINE_integer("dim", 512, "Length of the embeddings.", lower_bound=1)
 flags.DEFINE_enum(
     "losses",
     MULTI_SIMILARITY,
-    [MULTI_SIMILARITY, "all"],
-    "all measures the other losses too, at batches of 1,024 and 8,192, and smaller "
-    "where a peer's memory asks for it.",
+    [MULTI_SIMILARITY, "others", "all"],
+    "others measures those instead, at batches of 1,024 and 8,192, and smaller where a "
+    "peer's memory asks for it; all does both.",
 )
 flags.DEFINE_integer("rounds", 3, "Turns of each contender.", lower_bound=1)
 flags.DEFINE_float("seconds", 2.0, "How long a turn goes on.", lower_bound=0.0)
@@ -64,7 +64,7 @@ def main() -> int:
     """Measures, and prints the tables."""
     peers_dir = pathlib.Path(FLAGS.peers_dir).expanduser().absolute()
     rounds = Rounds(FLAGS.dim, FLAGS.rounds, FLAGS.seconds, FLAGS.timeout, peers_dir)
-    sizes = sizes_from_flags()
+    sizes = {} if FLAGS.losses == "others" else sizes_from_flags()
     result: dict[str, Any] = {
         "machine": machine(),
         "dim": FLAGS.dim,
@@ -79,7 +79,7 @@ def main() -> int:
         rows = rounds.at(size, few if is_curve else everyone)
         result["multi_similarity"][str(size)] = rows
         keep(result)
-    if FLAGS.losses == "all":
+    if FLAGS.losses != MULTI_SIMILARITY:
         for loss, contenders in of_other_losses().items():
             result["others"][loss] = {
                 str(size): rounds.at(size, chosen(contenders))
@@ -95,6 +95,7 @@ def keep(result: dict[str, Any]) -> None:
     result["growth"] = growth(result["multi_similarity"])
     if FLAGS.out:
         write_json(FLAGS.out, result)
+    if FLAGS.out and result["multi_similarity"]:
         drawing = pathlib.Path(FLAGS.out).with_suffix(".png")
         picture(drawing, result["multi_similarity"])
 

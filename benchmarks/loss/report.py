@@ -32,12 +32,14 @@ _NOTE = (
 
 
 def table(result: Mapping[str, Any]) -> str:
-    """Returns the tables of Multi-Similarity, and of the other losses if measured."""
-    parts = [
-        targets_table(result["multi_similarity"], result["dim"]),
-        _sizes_table(result["multi_similarity"]),
-        _NOTE,
-    ]
+    """Returns the tables of Multi-Similarity and of the other losses, if measured."""
+    parts = []
+    if result["multi_similarity"]:
+        parts += [
+            targets_table(result["multi_similarity"], result["dim"]),
+            _sizes_table(result["multi_similarity"]),
+            _NOTE,
+        ]
     if result["growth"]:
         from_, to, exponent = result["growth"]
         parts.append(

@@ -305,6 +305,20 @@ def test_only_what_should_be_the_same_and_is_not_is_a_disagreement():
     }
 
 
+def test_other_losses_have_a_table_of_their_own():
+    rows = {"ms_keras-nca": a_row("ms_keras", contenders.BOTH, 2.0, 0.5)}
+    table = report.table(
+        {
+            "multi_similarity": {},
+            "dim": 1,
+            "growth": None,
+            "others": {"nca": {"20": rows}},
+        }
+    )
+    assert table.startswith("| loss | batch |")
+    assert "| nca | 20 | ms_keras | 1.00 |" in table
+
+
 PROBLEMS = """
 import json, sys
 from benchmarks.loss.__main__ import problems
