@@ -157,8 +157,9 @@ def test_a_catalogue_grows_shrinks_and_keeps_its_rows(folder, tmp_path):
         old.lookup.rows.numpy()[kept],
         atol=4e-3,
     )
-    ids, _ = found(second, folder / "new/72.jpg")
-    assert ids[0][0] == "72.jpg"
+    ids, scores = found(second, folder / "new/72.jpg")
+    # What is nearly alike may tie in bfloat16.
+    assert scores[0][list(ids[0]).index("72.jpg")] > scores[0][0] - 4e-3
     # Again the same images: refused, or left alone, or embedded anew.
     again = (f"--extend={second}", f"--images={folder}/new", out)
     refused = index(*again)
