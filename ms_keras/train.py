@@ -256,7 +256,10 @@ def fit(
                 Events(run.events, counter),
             ],
         )
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, RuntimeError) as error:
+        # Of a Ctrl-C that comes while it traces, TensorFlow makes a RuntimeError.
+        if "KeyboardInterrupt" not in repr(error):
+            raise
         progress.close()
         checkpoints.save_last()
         print(

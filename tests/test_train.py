@@ -261,6 +261,28 @@ def test_ctrl_c_leaves_a_checkpoint_to_go_on_from(pictures, tmp_path):
     assert tf.train.latest_checkpoint(str(last.parent)).endswith(f"ckpt-{step}")
 
 
+@pytest.mark.parametrize("is_ctrl_c", [True, False])
+def test_a_ctrl_c_that_tensorflow_makes_an_error_of_is_one(
+    pictures, tmp_path, monkeypatch, is_ctrl_c
+):
+    what = "REPLACED BY KeyboardInterrupt: <EMPTY MESSAGE>" if is_ctrl_c else "broken"
+    score = train.score
+
+    def scored(models, *arguments):
+        if "now" in models:
+            raise RuntimeError(f"in user code: {what}")
+        return score(models, *arguments)
+
+    monkeypatch.setattr(train, "score", scored)
+    run_dir = tmp_path / "run"
+    if is_ctrl_c:
+        assert start(*arguments(pictures, run_dir)) == program.INTERRUPTED
+        assert tf.train.latest_checkpoint(str(run_dir / "checkpoints" / "last"))
+    else:
+        with pytest.raises(RuntimeError, match="broken"):
+            start(*arguments(pictures, run_dir))
+
+
 def test_wrong_flags_end_the_program_with_a_message_and_no_traceback(tmp_path):
     done = subprocess.run(
         command("--dataset=image_folder", f"--run_dir={tmp_path}"),
