@@ -48,11 +48,18 @@ def run(main: Callable[[], int | None], rooms: Iterable[ModuleType] = ()) -> Non
             logging.debug("Where it came from:", exc_info=True)
             print(f"Error: {error}", file=sys.stderr)
             return FAILED if isinstance(error, OSError) else USAGE_ERROR
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, RuntimeError) as error:
+            if not is_interrupt(error):
+                raise
             print("\nInterrupted.", file=sys.stderr)
             return INTERRUPTED
 
     app.run(guarded, flags_parser=parse)
+
+
+def is_interrupt(error: BaseException) -> bool:
+    """Tells a Ctrl-C, also where TensorFlow, tracing, made a RuntimeError of it."""
+    return "KeyboardInterrupt" in repr(error)
 
 
 def adopt_flags(path: pathlib.Path) -> None:

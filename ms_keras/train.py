@@ -257,8 +257,7 @@ def fit(
             ],
         )
     except (KeyboardInterrupt, RuntimeError) as error:
-        # Of a Ctrl-C that comes while it traces, TensorFlow makes a RuntimeError.
-        if "KeyboardInterrupt" not in repr(error):
+        if not program.is_interrupt(error):
             raise
         progress.close()
         checkpoints.save_last()

@@ -283,6 +283,20 @@ def test_a_ctrl_c_that_tensorflow_makes_an_error_of_is_one(
             start(*arguments(pictures, run_dir))
 
 
+@pytest.mark.parametrize(
+    "raised", ["KeyboardInterrupt", "RuntimeError('by Ctrl-C: KeyboardInterrupt')"]
+)
+def test_ctrl_c_ends_any_program_alike(raised):
+    failing = f"def main():\n    raise {raised}\n"
+    code = f"from ms_keras import program\n{failing}program.run(main)"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=REPOSITORY, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == program.INTERRUPTED
+    assert done.stderr.endswith("\nInterrupted.\n")
+
+
 def test_wrong_flags_end_the_program_with_a_message_and_no_traceback(tmp_path):
     done = subprocess.run(
         command("--dataset=image_folder", f"--run_dir={tmp_path}"),
@@ -310,6 +324,20 @@ def test_help_lists_the_flags_by_room():
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.name)
+def test_recipes_hold_flags_that_exist_and_fit_together(config, monkeypatch):
+    monkeypatch.chdir(REPOSITORY)  # variants name their recipe from there
+    with flagsaver.flagsaver():
+        flags.FLAGS(["train", f"--flagfile={config}", "--weights=none"])
+        tower = train.compiled_tower()
+        train.data_flags.augmentation_from_flags(
+            flags.FLAGS.image_size, train.model_flags.short_side_from_flags()
+        )
+        train.data_flags.ks_from_flags()
+        assert tower.output_shape == (None, flags.FLAGS.embedding_dim)
+    assert config.read_text().startswith("# ")
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.name)
 def test_a_dry_run_of_each_recipe_does_all_of_a_run_and_leaves_nothing(
     config, tmp_path, capfd, monkeypatch
 ):
@@ -322,4 +350,3 @@ def test_a_dry_run_of_each_recipe_does_all_of_a_run_and_leaves_nothing(
     assert f"6 queries, each searched in {searched}" in told
     assert "Dry run" in told
     assert not list(tmp_path.glob("dry_run_*"))
-    assert config.read_text().startswith("# ")  # what a user reads first
