@@ -8,6 +8,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 RESULTS := benchmarks/results
+TURNS := $(if $(ROUNDS),--rounds=$(ROUNDS))
 # The tests of losses are apart: XLA keeps what it compiled as long as a process lives.
 PYTEST := --numprocesses=auto --maxprocesses=4
 BIN := $(VENV)/bin
@@ -31,7 +32,8 @@ test: $(TEST)
 	$(BIN)/python -m pytest $(PYTEST) --ignore=tests/losses
 	$(BIN)/python -m pytest $(PYTEST) tests/losses
 
-# Hours, on a machine that has nothing else to do. Images are generated, or those of
+# Hours, on a machine that has nothing else to do; ROUNDS=1, with one turn of each
+# contender where there are several, is the shortest. Images are generated, or those of
 # IMAGES, flags such as --dataset=image_folder --data_dir=CUB_200_2011/images. A part
 # that fails does not stop the others; what failed is told at the end.
 benchmark: $(TEST)
@@ -40,13 +42,13 @@ benchmark: $(TEST)
 	  echo "== benchmarks.$$1"; \
 	  $(BIN)/python -m "benchmarks.$$@" || failed="$$failed $$1"; \
 	}; \
-	part loss --out=$(RESULTS)/loss.json; \
-	part loss --losses=others --out=$(RESULTS)/other_losses.json; \
-	part recall --out=$(RESULTS)/recall.json; \
+	part loss $(TURNS) --out=$(RESULTS)/loss.json; \
+	part loss $(TURNS) --losses=others --out=$(RESULTS)/other_losses.json; \
+	part recall $(TURNS) --out=$(RESULTS)/recall.json; \
 	part step $(IMAGES) --out=$(RESULTS)/step.json; \
 	part input_pipeline $(IMAGES) --image_size=224 --short_side=224 \
 	  --out=$(RESULTS)/input_pipeline.json; \
-	part startup --out=$(RESULTS)/startup.json; \
+	part startup $(TURNS) --out=$(RESULTS)/startup.json; \
 	part serving --out=$(RESULTS)/serving.json; \
 	part exits --out=$(RESULTS)/exits_tf$$($(BIN)/python -c \
 	  "import tensorflow as tf; print(tf.__version__.rpartition('.')[0])").json; \

@@ -29,7 +29,7 @@ def compiled_if_many(function: Callable) -> Callable:
 
     @functools.wraps(function)
     def call(*arguments: Any) -> Any:
-        if not (_are_few(arguments) and _has_processors_only()):
+        if not (are_few(arguments) and _has_processors_only()):
             return by_xla(*arguments)
         # A graph within a graph would be called as one, which costs as much as XLA.
         return (function if tf.inside_function() else by_op)(*arguments)
@@ -44,7 +44,8 @@ def _graph_of(function: Callable, jit_compile: bool | None = None) -> Callable:
     return tf.function(function, jit_compile=jit_compile, autograph=False)
 
 
-def _are_few(arguments: tuple) -> bool:
+def are_few(arguments: tuple) -> bool:
+    """Tells whether no tensor has more rows than are left to single ops."""
     shapes = [tensor.shape for tensor in tf.nest.flatten(arguments)]
     return all(
         shape.rank is not None

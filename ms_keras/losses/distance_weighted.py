@@ -91,7 +91,7 @@ def _largest(scores: tf.Tensor, wanted: tf.Tensor) -> tf.Tensor:
 
     def lower(drawn: tf.Tensor, least: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         below = tf.where(scores < least, scores, -infinity)
-        following = masked.row_max(below)[:, tf.newaxis]
+        following = masked.row_max(below, keepdims=True)
         return drawn + 1, tf.where(drawn < wanted, following, least)
 
     least = tf.fill(tf.shape(wanted), infinity)

@@ -50,7 +50,7 @@ def largest(values: tf.Tensor, kept: tf.Tensor) -> tf.Tensor:
 
 def least(values: tf.Tensor, kept: tf.Tensor) -> tf.Tensor:
     """Returns the least kept value per row; inf for an empty row."""
-    return -largest(-values, kept)
+    return row_min(tf.where(kept, values, float("inf")))
 
 
 def log_sum_exp(
@@ -92,31 +92,37 @@ def log_one_plus_sum_exp(
     return shift + tf.math.log(tf.exp(-shift) + sums)
 
 
-def row_sum(values: tf.Tensor) -> tf.Tensor:
-    """Returns the sum per row."""
-    return _reduced(values, tf.add, tf.reduce_sum)
+def row_sum(values: tf.Tensor, keepdims: bool = False) -> tf.Tensor:
+    """Returns the sum per row: `[m]`, or `[m, 1]` with `keepdims`."""
+    return _reduced(values, tf.add, tf.reduce_sum, keepdims)
 
 
-def row_max(values: tf.Tensor) -> tf.Tensor:
-    """Returns the largest value per row."""
-    return _reduced(values, tf.maximum, tf.reduce_max)
+def row_max(values: tf.Tensor, keepdims: bool = False) -> tf.Tensor:
+    """Returns the largest value per row: `[m]`, or `[m, 1]` with `keepdims`."""
+    return _reduced(values, tf.maximum, tf.reduce_max, keepdims)
+
+
+def row_min(values: tf.Tensor) -> tf.Tensor:
+    """Returns the least value per row: `[m]`."""
+    return _reduced(values, tf.minimum, tf.reduce_min)
 
 
 def _reduced(
     values: tf.Tensor,
     of_two: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
     of_row: Callable[..., tf.Tensor],
+    keepdims: bool = False,
 ) -> tf.Tensor:
-    """Returns the sum or the largest per row.
+    """Returns the sum, the largest or the least per row.
 
     On CPUs XLA goes through a row one number after another, but through two matrices
     with vector units: parts of the rows meet before what is left is gone through.
     """
     size = values.shape.num_elements()
     if size is not None and size <= _SMALL:
-        return of_row(values, axis=1)
+        return of_row(values, axis=1, keepdims=keepdims)
     width = tf.shape(values)[1] // _PARTS
     parts = [values[:, k * width : (k + 1) * width] for k in range(_PARTS)]
     met = functools.reduce(of_two, parts)
     rest = values[:, _PARTS * width :]
-    return of_two(of_row(met, axis=1), of_row(rest, axis=1))
+    return of_two(*(of_row(part, axis=1, keepdims=keepdims) for part in (met, rest)))

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from ms_keras.losses import replicas
+from ms_keras.losses.compiling import are_few
 from ms_keras.losses.labels import integer_labels
 from ms_keras.losses.rows import unit_rows_of_a_loss
 
@@ -38,20 +39,27 @@ class PairBatch(NamedTuple):
 
     def masks(self) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns which pairs are positive and which negative, `[m, n]` bool each."""
-        # Two comparisons of int32 take less than one of int64, which is twice as wide
-        # as the similarities that it chooses among.
-        anchors, references = (
-            tf.unstack(tf.bitcast(labels, tf.int32), axis=1)
-            for labels in (self.anchor_labels, self.reference_labels)
-        )
-        same, and_same = (
-            own[:, tf.newaxis] == other
-            for own, other in zip(anchors, references, strict=True)
-        )
-        same &= and_same
+        same = _equal(self.anchor_labels, self.reference_labels)
         columns = tf.range(tf.shape(self.references)[0])
         itself = self.self_indices[:, tf.newaxis] == columns
         return same & ~itself, ~same
+
+
+def _equal(anchor_labels: tf.Tensor, reference_labels: tf.Tensor) -> tf.Tensor:
+    """Tells which int64 labels are the same: `[m, n]` bool."""
+    if are_few((anchor_labels, reference_labels)):
+        return anchor_labels[:, tf.newaxis] == reference_labels
+    # Two comparisons of int32 take less than one of int64, which is twice as wide as
+    # the similarities that it chooses among.
+    anchors, references = (
+        tf.unstack(tf.bitcast(labels, tf.int32), axis=1)
+        for labels in (anchor_labels, reference_labels)
+    )
+    same, and_same = (
+        own[:, tf.newaxis] == other
+        for own, other in zip(anchors, references, strict=True)
+    )
+    return same & and_same
 
 
 def batch_against_all(

@@ -248,7 +248,7 @@ class RowCore:
             all_: The same of all references: `[n, k + 1]`.
         """
         masks = pairs.masks()
-        own_columns = _as_columns(tf.unstack(own, axis=1))
+        own_columns = _columns_of(own)
         all_rows = tf.unstack(all_, axis=1)
         ends = [
             self._end(similarities, masks, statistics, upstream)
@@ -264,7 +264,7 @@ class RowCore:
         upstream: tf.Tensor,
     ) -> tf.Tensor:
         """Returns d (sum of upstream x losses) / dS: `[m, n]`."""
-        columns = _as_columns(tf.unstack(statistics, axis=1))
+        columns = _columns_of(statistics)
         upstream = upstream[:, tf.newaxis]
         end = self._end(similarities, pairs.masks(), columns, upstream)
         return self._weighting.summed_weights(similarities, [end])
@@ -284,6 +284,11 @@ class RowCore:
 
 def _as_columns(statistics: Sequence[tf.Tensor]) -> tuple[tf.Tensor, ...]:
     return tuple(statistic[:, tf.newaxis] for statistic in statistics)
+
+
+def _columns_of(statistics: tf.Tensor) -> list[tf.Tensor]:
+    """Returns the columns of `[m, k]`, each `[m, 1]`."""
+    return tf.split(statistics, statistics.shape[1], axis=1)
 
 
 def _like_rows(rows: tf.Tensor) -> tf.TensorSpec:

@@ -24,8 +24,8 @@ def unit_rows_of_a_loss(rows: tf.Tensor) -> Any:
 @compiled_if_many
 def _units(rows: tf.Tensor) -> tf.Tensor:
     # 0 for a row of zeros; NaN stays NaN.
-    scaled = tf.math.divide_no_nan(rows, _column(masked.row_max(tf.abs(rows))))
-    square = _column(masked.row_sum(tf.square(scaled)))
+    scaled = tf.math.divide_no_nan(rows, masked.row_max(tf.abs(rows), keepdims=True))
+    square = masked.row_sum(tf.square(scaled), keepdims=True)
     # The largest entry is 1 now, and so is the least square norm of a row alive.
     return scaled * tf.math.rsqrt(tf.maximum(square, 1.0))
 
@@ -33,10 +33,6 @@ def _units(rows: tf.Tensor) -> tf.Tensor:
 @compiled_if_many
 def _gradient(rows: tf.Tensor, units: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
     """Returns what changes the direction, over the norm."""
-    norm = _column(masked.row_sum(rows * units))
-    along = _column(masked.row_sum(upstream * units))
+    norm = masked.row_sum(rows * units, keepdims=True)
+    along = masked.row_sum(upstream * units, keepdims=True)
     return tf.math.divide_no_nan(upstream - along * units, norm)
-
-
-def _column(values: tf.Tensor) -> tf.Tensor:
-    return values[:, tf.newaxis]
