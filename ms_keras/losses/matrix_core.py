@@ -18,38 +18,37 @@ class MatrixCore:
 
     Each replica computes the pairs of the whole batch and takes its own anchors' part:
     a histogram or a count of triplets is of all of them, and so no matrix of weights
-    need travel between replicas.
+    need travel between replicas. As in `RowCore`, matmuls are TensorFlow's own.
     """
 
     def __init__(self, recipe: PairRecipe) -> None:
         self._recipe = recipe
-        self._forward = compiled(self._plain_forward)
-        self._one_sided_gradient = compiled(self._plain_one_sided_gradient)
-        self._two_sided_gradient = compiled(self._plain_two_sided_gradient)
-        self.weights = compiled(self._plain_weights)
+        self._losses = compiled(self._plain_losses)
+        self._one_sided_weights = compiled(self._plain_one_sided_weights)
+        self._two_sided_weights = compiled(self._plain_two_sided_weights)
         self._summary = compiled(self._plain_summary)
 
     def batch_losses(self, labels: tf.Tensor, embeddings: tf.Tensor) -> tf.Tensor:
         """Returns losses `[m]` of anchors against the anchors of all replicas."""
         all_labels = replicas.gather(labels)
-        own = replicas.global_indices(tf.shape(embeddings)[0])
+        local = tf.shape(embeddings)[0]
 
         @tf.custom_gradient
         def losses_of(embeddings: tf.Tensor) -> tuple:
             # Stopped, or TensorFlow prepares a gradient of its own.
             anchors = tf.stop_gradient(embeddings)
             pairs = among_themselves(all_labels, replicas.gather(anchors))
-            losses, similarities = self._forward(pairs)
+            similarities = pairs.similarities()
+            losses = self._losses(pairs, similarities)
 
             def gradient(upstream: tf.Tensor) -> tf.Tensor:
-                return differentiated_once(
-                    self._one_sided_gradient(
-                        pairs, similarities, replicas.gather(upstream), own
-                    ),
-                    embeddings,
+                weights = self._one_sided_weights(
+                    pairs, similarities, replicas.gather(upstream)
                 )
+                own = replicas.own_rows(weights, local)
+                return differentiated_once(tf.matmul(own, pairs.references), embeddings)
 
-            return tf.gather(losses, own), gradient
+            return replicas.own_rows(losses, local), gradient
 
         return losses_of(embeddings)
 
@@ -70,32 +69,40 @@ class MatrixCore:
                 reference_labels,
                 tf.stop_gradient(references),
             )
-            losses, similarities = self._forward(pairs)
+            similarities = pairs.similarities()
+            losses = self._losses(pairs, similarities)
 
             def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-                both = self._two_sided_gradient(pairs, similarities, upstream)
+                weights = self._two_sided_weights(pairs, similarities, upstream)
+                both = both_gradients(weights, pairs)
                 return tuple(map(differentiated_once, both, (anchors, references)))
 
             return losses, gradient
 
         return losses_of(embeddings, references)
 
+    def weights(self, pairs: PairBatch) -> tf.Tensor:
+        """Returns d (sum of losses) / dS: `[m, n]`."""
+        # Not compiled with the rest: random draws of a mining hang on the last bit.
+        similarities = pairs.similarities()
+        everyone = tf.ones(tf.shape(similarities)[:1], similarities.dtype)
+        return self._two_sided_weights(pairs, similarities, everyone)
+
     def batch_summary(self, labels: tf.Tensor, embeddings: tf.Tensor) -> PairSummary:
         """Sums up the pairs of anchors against the anchors of all replicas."""
-        own = replicas.global_indices(tf.shape(embeddings)[0])
         pairs = among_themselves(replicas.gather(labels), replicas.gather(embeddings))
-        return PairSummary(*(tf.gather(sums, own) for sums in self._summary(pairs)))
+        sums = self._summary(pairs, pairs.similarities(), self.weights(pairs))
+        local = tf.shape(embeddings)[0]
+        return PairSummary(*(replicas.own_rows(rows, local) for rows in sums))
 
-    def _plain_forward(self, pairs: PairBatch) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns losses `[m]` and similarities `[m, n]`."""
-        similarities = pairs.similarities()
+    def _plain_losses(self, pairs: PairBatch, similarities: tf.Tensor) -> tf.Tensor:
         kept = self._kept(pairs, similarities)
         weighting = self._recipe.weighting
         if isinstance(weighting, Weighting):
             losses = weighting.losses(weighting.statistics(similarities, *kept))
         else:
             losses = weighting.losses(similarities, *kept)
-        return not_hiding_nan(losses, pairs), similarities
+        return not_hiding_nan(losses, pairs)
 
     def _kept(
         self, pairs: PairBatch, similarities: tf.Tensor
@@ -107,7 +114,7 @@ class MatrixCore:
         bounds = mining.bounds(similarities, *masks)
         return keep(Bounds(*(b[:, tf.newaxis] for b in bounds)), similarities, *masks)
 
-    def _weights(
+    def _plain_two_sided_weights(
         self, pairs: PairBatch, similarities: tf.Tensor, upstream: tf.Tensor
     ) -> tf.Tensor:
         """Returns d (sum of upstream x losses) / dS: `[m, n]`."""
@@ -120,29 +127,14 @@ class MatrixCore:
         weights = weighting.weights(similarities, *kept, columns)
         return upstream[:, tf.newaxis] * weights
 
-    def _plain_one_sided_gradient(
-        self,
-        pairs: PairBatch,
-        similarities: tf.Tensor,
-        upstream: tf.Tensor,
-        own: tf.Tensor,
-    ) -> tf.Tensor:
-        """Returns the gradient by the anchors `own`, in both their roles."""
-        weights = self._weights(pairs, similarities, upstream)
-        weights += tf.transpose(weights)
-        return tf.matmul(tf.gather(weights, own), pairs.references)
-
-    def _plain_two_sided_gradient(
+    def _plain_one_sided_weights(
         self, pairs: PairBatch, similarities: tf.Tensor, upstream: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns the gradients by anchors and by separate references."""
-        return both_gradients(self._weights(pairs, similarities, upstream), pairs)
+    ) -> tf.Tensor:
+        """Returns the same for pairs of anchors, from both their ends."""
+        weights = self._plain_two_sided_weights(pairs, similarities, upstream)
+        return weights + tf.transpose(weights)
 
-    def _plain_weights(self, pairs: PairBatch) -> tf.Tensor:
-        similarities = pairs.similarities()
-        everyone = tf.ones(tf.shape(similarities)[:1], similarities.dtype)
-        return self._weights(pairs, similarities, everyone)
-
-    def _plain_summary(self, pairs: PairBatch) -> PairSummary:
-        weights = self._plain_weights(pairs)
-        return summarise(weights, pairs.similarities(), *pairs.masks())
+    def _plain_summary(
+        self, pairs: PairBatch, similarities: tf.Tensor, weights: tf.Tensor
+    ) -> PairSummary:
+        return summarise(weights, similarities, *pairs.masks())

@@ -29,6 +29,13 @@ def global_indices(local: tf.Tensor) -> tf.Tensor:
     return starts[context.replica_id_in_sync_group] + tf.range(local)
 
 
+def own_rows(gathered: tf.Tensor, local: tf.Tensor) -> tf.Tensor:
+    """Returns this replica's `local` of the rows of all, in `gather`'s order."""
+    if _replica_context() is None:
+        return gathered
+    return tf.gather(gathered, global_indices(local))
+
+
 def _replica_context() -> tf.distribute.ReplicaContext | None:
     context = tf.distribute.get_replica_context()
     # None in a cross-replica context, and while Keras 3 builds symbolically.

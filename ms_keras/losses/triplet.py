@@ -62,6 +62,7 @@ class TripletWeighting(BatchWeighting):
         dtype = similarities.dtype
         infinity = tf.constant(float("inf"), dtype)
         rising = tf.where(positives, similarities, infinity)
+        extreme = self._extreme(similarities, negatives)
 
         def unfinished(value: tf.Tensor, *_: tf.Tensor) -> tf.Tensor:
             return tf.reduce_any(value < infinity)
@@ -73,22 +74,35 @@ class TripletWeighting(BatchWeighting):
             equal = masked.count(here, dtype)[:, tf.newaxis]
             # How often the step counts: once per positive, or once per anchor.
             times = tf.minimum(equal, 1.0) if self.selection == "hard" else equal
-            violating = self._violating(similarities, negatives, value)
+            violating = self._violating(similarities, negatives, extreme, value)
             # Rows whose positives are used up have value inf: nothing violates there.
             slack = tf.where(violating > 0, similarities - value + self.margin, 0.0)
             losses += masked.row_sum(times * violating * slack)
             pull = masked.row_sum(violating)[:, tf.newaxis]
             pull *= tf.math.divide_no_nan(times, equal)
             weights += times * violating - tf.where(here, pull, 0.0)
-            return self._next(rising, value), losses, weights
+            following = masked.least(rising, rising > value)[:, tf.newaxis]
+            return following, losses, weights
 
         first = masked.least(similarities, positives)[:, tf.newaxis]
         nothing = tf.zeros_like(similarities)
         state = (first, tf.zeros_like(first[:, 0]), nothing)
+        if self.selection == "hard":  # the least similar positive is all
+            return step(*state)[1:]
         return tf.while_loop(unfinished, step, state)[1:]
 
+    def _extreme(self, similarities: tf.Tensor, negatives: tf.Tensor) -> tf.Tensor:
+        """Returns the negative that is selected for lack of another: `[m, 1]`."""
+        if self.selection == "hard":
+            return _largest(similarities, negatives)
+        return masked.least(similarities, negatives)[:, tf.newaxis]
+
     def _violating(
-        self, similarities: tf.Tensor, negatives: tf.Tensor, value: tf.Tensor
+        self,
+        similarities: tf.Tensor,
+        negatives: tf.Tensor,
+        extreme: tf.Tensor,
+        value: tf.Tensor,
     ) -> tf.Tensor:
         """Returns each negative's part in the triplets of a positive `[m, 1]`.
 
@@ -97,24 +111,16 @@ class TripletWeighting(BatchWeighting):
         """
         chosen = negatives
         if self.selection != "all":
-            target = _largest(similarities, negatives)
+            target = extreme
             if self.selection == "semi_hard":
                 below = _largest(similarities, negatives & (similarities < value))
-                easiest = -_largest(-similarities, negatives)
-                target = tf.where(below > -float("inf"), below, easiest)
+                target = tf.where(below > -float("inf"), below, extreme)
             chosen = negatives & (similarities == target)
         violating = chosen & (similarities - value + self.margin > 0)
         part = tf.cast(violating, similarities.dtype)
         if self.selection == "all":
             return part
         return tf.math.divide_no_nan(part, masked.row_sum(part)[:, tf.newaxis])
-
-    def _next(self, rising: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
-        """Returns each anchor's next larger positive, or inf after the last."""
-        infinity = tf.constant(float("inf"), rising.dtype)
-        if self.selection == "hard":  # the least similar positive was all
-            return tf.fill(tf.shape(value), infinity)
-        return masked.least(rising, rising > value)[:, tf.newaxis]
 
 
 def _largest(similarities: tf.Tensor, kept: tf.Tensor) -> tf.Tensor:
