@@ -17,22 +17,24 @@ def unit_rows_of_a_loss(rows: tf.Tensor) -> Any:
     Not for towers: converters to other formats lose the names of models that have
     gradients of their own.
     """
-    units = _units(tf.stop_gradient(rows))
-    return units, lambda upstream: _gradient(rows, units, upstream)
+    units, norms = _units_and_norms(tf.stop_gradient(rows))
+    return units, lambda upstream: _gradient(units, norms, upstream)
 
 
 @compiled_if_many
-def _units(rows: tf.Tensor) -> tf.Tensor:
+def _units_and_norms(rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns rows of norm 1, `[m, dim]`, and the norms that they had, `[m, 1]`."""
+    largest = masked.row_max(tf.abs(rows), keepdims=True)
     # 0 for a row of zeros; NaN stays NaN.
-    scaled = tf.math.divide_no_nan(rows, masked.row_max(tf.abs(rows), keepdims=True))
-    square = masked.row_sum(tf.square(scaled), keepdims=True)
+    scaled = tf.math.divide_no_nan(rows, largest)
     # The largest entry is 1 now, and so is the least square norm of a row alive.
-    return scaled * tf.math.rsqrt(tf.maximum(square, 1.0))
+    square = tf.maximum(masked.row_sum(tf.square(scaled), keepdims=True), 1.0)
+    inverse = tf.math.rsqrt(square)
+    return scaled * inverse, largest / inverse
 
 
 @compiled_if_many
-def _gradient(rows: tf.Tensor, units: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
+def _gradient(units: tf.Tensor, norms: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
     """Returns what changes the direction, over the norm."""
-    norm = masked.row_sum(rows * units, keepdims=True)
     along = masked.row_sum(upstream * units, keepdims=True)
-    return tf.math.divide_no_nan(upstream - along * units, norm)
+    return tf.math.divide_no_nan(upstream - along * units, norms)
