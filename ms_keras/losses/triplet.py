@@ -72,24 +72,24 @@ class TripletWeighting(BatchWeighting):
         ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
             here = positives & (similarities == value)
             equal = masked.count(here, dtype)[:, tf.newaxis]
-            # How often the step counts: once per positive, or once per anchor.
-            times = tf.minimum(equal, 1.0) if self.selection == "hard" else equal
-            violating = self._violating(similarities, negatives, extreme, value)
-            # Rows whose positives are used up have value inf: nothing violates there.
-            slack = tf.where(violating > 0, similarities - value + self.margin, 0.0)
-            losses += masked.row_sum(times * violating * slack)
-            pull = masked.row_sum(violating)[:, tf.newaxis]
-            pull *= tf.math.divide_no_nan(times, equal)
-            weights += times * violating - tf.where(here, pull, 0.0)
+            # How often the step counts: once per anchor, or once per positive.
+            times = tf.ones_like(equal) if self.selection == "hard" else equal
+            hinges, parts, triplets = self._violated(
+                similarities, negatives, extreme, value
+            )
+            losses += (times * hinges)[:, 0]
+            pull = triplets * tf.math.divide_no_nan(times, equal)
+            weights += times * parts - tf.where(here, pull, 0.0)
             following = masked.least(rising, rising > value)[:, tf.newaxis]
             return following, losses, weights
 
         first = masked.least(similarities, positives)[:, tf.newaxis]
         nothing = tf.zeros_like(similarities)
         state = (first, tf.zeros_like(first[:, 0]), nothing)
-        if self.selection == "hard":  # the least similar positive is all
-            return step(*state)[1:]
-        return tf.while_loop(unfinished, step, state)[1:]
+        # Hardest triplets too, of one step: what a loop gives is in memory when its
+        # transpose is added, and not computed again in an order that memory dislikes.
+        only = {"maximum_iterations": 1} if self.selection == "hard" else {}
+        return tf.while_loop(unfinished, step, state, **only)[1:]
 
     def _extreme(self, similarities: tf.Tensor, negatives: tf.Tensor) -> tf.Tensor:
         """Returns the negative that is selected for lack of another: `[m, 1]`."""
@@ -97,30 +97,40 @@ class TripletWeighting(BatchWeighting):
             return _largest(similarities, negatives)
         return masked.least(similarities, negatives)[:, tf.newaxis]
 
-    def _violating(
+    def _violated(
         self,
         similarities: tf.Tensor,
         negatives: tf.Tensor,
         extreme: tf.Tensor,
         value: tf.Tensor,
-    ) -> tf.Tensor:
-        """Returns each negative's part in the triplets of a positive `[m, 1]`.
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Returns the triplets of a positive `[m, 1]` that violate the margin.
 
-        That is 1 if the triplet counts and violates the margin, else 0; negatives that
-        are equal share one selection.
+        Returns:
+            The sum of their hinges `[m, 1]`; each negative's part in them `[m, n]`, in
+            which negatives that are equal share one selection; their number `[m, 1]`.
+            Nothing violates where the positives are used up, whose value is inf.
         """
-        chosen = negatives
-        if self.selection != "all":
-            target = extreme
-            if self.selection == "semi_hard":
-                below = _largest(similarities, negatives & (similarities < value))
-                target = tf.where(below > -float("inf"), below, extreme)
-            chosen = negatives & (similarities == target)
-        violating = chosen & (similarities - value + self.margin > 0)
-        part = tf.cast(violating, similarities.dtype)
+        dtype = similarities.dtype
         if self.selection == "all":
-            return part
-        return tf.math.divide_no_nan(part, masked.row_sum(part)[:, tf.newaxis])
+            slack = similarities - value + self.margin
+            violating = negatives & (slack > 0)
+            hinges = masked.total(slack, violating)
+            triplets = masked.count(violating, dtype)
+            return (
+                hinges[:, tf.newaxis],
+                tf.cast(violating, dtype),
+                triplets[:, tf.newaxis],
+            )
+        target = extreme
+        if self.selection == "semi_hard":
+            below = _largest(similarities, negatives & (similarities < value))
+            target = tf.where(below > -float("inf"), below, extreme)
+        slack = target - value + self.margin
+        violating = (slack > 0) & (target < float("inf"))  # inf for lack of a negative
+        chosen = tf.cast(negatives & violating & (similarities == target), dtype)
+        parts = tf.math.divide_no_nan(chosen, masked.row_sum(chosen)[:, tf.newaxis])
+        return tf.where(violating, slack, 0.0), parts, tf.cast(violating, dtype)
 
 
 def _largest(similarities: tf.Tensor, kept: tf.Tensor) -> tf.Tensor:
