@@ -23,7 +23,7 @@ case " $FAILING " in *" $2 "*) exit 3;; esac
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="no make here")
 
 
-def make(folder, *failing):
+def make(folder, *failing, options=()):
     """Returns how `make benchmark` ended, and the lines of what it ran."""
     python = folder / "bin" / "python"
     python.parent.mkdir()
@@ -36,7 +36,7 @@ def make(folder, *failing):
     modules = [f"benchmarks.{part}" for part in failing]
     told = {"NOTES": str(notes), "FAILING": " ".join(modules)}
     finished = subprocess.run(
-        ["make", "benchmark", f"PYTHON={sys.executable}", f"VENV={folder}"],
+        ["make", "benchmark", f"PYTHON={sys.executable}", f"VENV={folder}", *options],
         cwd=ROOT,
         env={**os.environ, **told},
         capture_output=True,
@@ -58,3 +58,11 @@ def test_what_fails_stops_nothing_and_is_told_at_the_end(tmp_path):
     assert [line.split()[0] for line in ran] == [f"benchmarks.{p}" for p in PARTS]
     assert finished.returncode != 0
     assert "Failed: loss loss exits" in finished.stderr
+
+
+def test_rounds_are_those_of_the_parts_that_have_turns(tmp_path):
+    _, ran = make(tmp_path, options=["ROUNDS=2"])
+    with_turns = [line.split()[0] for line in ran if "--rounds=2" in line]
+    assert with_turns == [
+        f"benchmarks.{part}" for part in ("loss", "loss", "recall", "startup")
+    ]
