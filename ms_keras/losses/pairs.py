@@ -116,6 +116,11 @@ def checked(
             f"{labels_name} and {embeddings_name} must have the same batch; got "
             f"{labels.shape[0]} labels and {embeddings.shape[0]} rows."
         )
+    batch = labels.shape.merge_with(embeddings.shape[:1])
+    if batch != embeddings.shape[:1]:  # what is known of the one holds for the other
+        embeddings = tf.ensure_shape(embeddings, [batch[0], None])
+    elif batch != labels.shape:
+        labels = tf.ensure_shape(labels, batch)
     if embeddings.dtype != tf.float64:  # halves lose S, and overflow at exp(beta S)
         embeddings = tf.cast(embeddings, tf.float32)
     return labels, unit_rows_of_a_loss(embeddings)

@@ -53,6 +53,20 @@ def test_fit_lowers_the_loss(name):
     assert values[-3:].mean() < values[:3].mean()
 
 
+@pytest.mark.parametrize("known", ["labels", "rows", "neither"])
+@pytest.mark.parametrize("name", EXACT)
+def test_a_batch_known_in_part_when_traced_gives_the_same(name, known):
+    loss = make(name, reduction="none")
+    signature = [
+        tf.TensorSpec([12] if known == "labels" else [None], tf.int64),
+        tf.TensorSpec([12 if known == "rows" else None, 4], tf.float32),
+    ]
+    traced = tf.function(loss, input_signature=signature)
+    np.testing.assert_allclose(
+        traced(LABELS, ROWS), loss(LABELS, ROWS), rtol=1e-5, atol=1e-6
+    )
+
+
 @pytest.mark.parametrize("name", EXACT)
 def test_fit_compiled_by_xla_as_a_whole(name):
     """Keras 3 does so by itself where it can."""
