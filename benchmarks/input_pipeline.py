@@ -105,13 +105,13 @@ def ratios(ours: list[float], theirs: list[float]) -> dict[str, float]:
 
 def share_waiting(dataset: tf.data.Dataset) -> dict[str, float]:
     """Returns what part of a training step waits for images."""
-    tower = train.compiled_tower()
+    learner = train.compiled_learner()
     with_input: list[float] = []
     without: list[float] = []
     kept = dataset.take(1).cache().repeat()
     for _ in range(FLAGS.turns):
-        with_input.append(turn(tower, dataset))
-        without.append(turn(tower, kept))
+        with_input.append(turn(learner, dataset))
+        without.append(turn(learner, kept))
     seconds, alone = statistics.median(with_input), statistics.median(without)
     return {
         "seconds_per_step": seconds,

@@ -81,10 +81,10 @@ def cross_entropy_model(classes: int) -> tf.keras.Model:
 
 
 def without_statistics() -> tf.keras.Model:
-    """Returns the flags' tower with its loss, and no metrics."""
-    tower = train.compiled_tower()
-    tower.compile(tower.optimizer, loss=tower.loss)
-    return tower
+    """Returns the flags' model with its loss, and no metrics."""
+    learner = train.compiled_learner()
+    learner.compile(learner.optimizer, loss=learner.loss)
+    return learner
 
 
 def turn(model: tf.keras.Model, dataset: tf.data.Dataset) -> float:
@@ -101,7 +101,7 @@ def measure(protocol: Protocol) -> dict[str, list[float]]:
     if not FLAGS.pipeline:
         dataset = dataset.take(1).cache().repeat()
     models = {
-        OURS: train.compiled_tower(),
+        OURS: train.compiled_learner(),
         "without statistics": without_statistics(),
         "cross-entropy": cross_entropy_model(len(protocol.train.class_names)),
     }

@@ -28,6 +28,7 @@ from ms_keras.losses import (
 )
 from ms_keras.models.tower import build_tower
 from ms_keras.retrieval.recall import recall_at_k
+from ms_keras.training.memory_model import MemoryModel
 
 __version__ = "0.1.0"
 
@@ -39,6 +40,7 @@ __all__ = [
     "LiftedStarLoss",
     "LiftedStructureLoss",
     "MarginLoss",
+    "MemoryModel",
     "MultiSimilarityLoss",
     "NCALoss",
     "NPairsLoss",

@@ -46,6 +46,7 @@ from ms_keras.serving import save_serving_model
 from ms_keras.training import flags as training_flags
 from ms_keras.training.checkpoints import Checkpoints
 from ms_keras.training.events import Events, write_picture
+from ms_keras.training.memory_model import tower_of
 from ms_keras.training.progress import Progress
 from ms_keras.training.projector import write_projector
 from ms_keras.training.recall_callback import RecallCallback
@@ -100,7 +101,8 @@ def train(protocol: Protocol) -> int:
     run = RunDirectory(FLAGS.run_dir, ROOMS)
     unreadable = data_flags.unreadable_from_flags()
     counter = StepCounter(first=0, last=FLAGS.steps)
-    tower = compiled_tower()
+    learner = compiled_learner()
+    tower = tower_of(learner)
     watched = watched_protocol(protocol)
     batches = training_data(protocol, unreadable)  # finds fault with the flags early
     run.claim()
@@ -110,12 +112,12 @@ def train(protocol: Protocol) -> int:
     if not run.baselines.exists():
         write_json(run.baselines, score_baselines(tower, protocol, unreadable))
 
-    checkpoints = Checkpoints(run.checkpoints, tower, counter)
+    checkpoints = Checkpoints(run.checkpoints, learner, counter)
     if checkpoints.restore_last():
         print(f"{run.path}: going on after step {counter.step} of {counter.last}.")
         batches = training_data(protocol, unreadable, first_step=counter.step)
     if counter.step < counter.last and not fit(
-        run, tower, batches, counter, checkpoints, watched, unreadable
+        run, learner, batches, counter, checkpoints, watched, unreadable
     ):
         return program.INTERRUPTED
 
@@ -148,8 +150,11 @@ def train(protocol: Protocol) -> int:
     return 0
 
 
-def compiled_tower() -> tf.keras.Model:
-    """Builds the flags' tower with its loss and optimizer, on all visible GPUs."""
+def compiled_learner() -> tf.keras.Model:
+    """Builds the flags' tower with its loss and optimizer, on all visible GPUs.
+
+    With a memory it is inside the model that adds that, else it is returned itself.
+    """
     tf.keras.utils.set_random_seed(FLAGS.seed)
     tf.keras.mixed_precision.set_global_policy(FLAGS.dtype_policy)
     model_flags.short_side_from_flags()
@@ -159,8 +164,9 @@ def compiled_tower() -> tf.keras.Model:
         optimizer = training_flags.optimizer_from_flags(tower)
         # Baselines of other libraries do not tell their pairs.
         metrics = [PairStatistics(loss)] if isinstance(loss, PairLoss) else []
-        tower.compile(optimizer, loss=loss, metrics=metrics)
-    return tower
+        learner = training_flags.learner_from_flags(tower)
+        learner.compile(optimizer, loss=loss, metrics=metrics)
+    return learner
 
 
 def training_data(
@@ -220,7 +226,7 @@ def watched_protocol(protocol: Protocol) -> Protocol:
 
 def fit(
     run: RunDirectory,
-    tower: tf.keras.Model,
+    learner: tf.keras.Model,
     batches: tf.data.Dataset,
     counter: StepCounter,
     checkpoints: Checkpoints,
@@ -241,7 +247,7 @@ def fit(
     first_round = counter.step // FLAGS.eval_every
     rounds = math.ceil((counter.last - counter.step) / FLAGS.eval_every)
     try:
-        tower.fit(
+        learner.fit(
             batches,
             initial_epoch=first_round,
             epochs=first_round + rounds,

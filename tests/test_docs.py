@@ -17,15 +17,19 @@ def page():
     return PAGE.read_text(encoding="utf-8")
 
 
-def test_the_examples_of_the_page_run_one_after_the_other(page, tmp_path):
+def test_the_examples_of_the_page_run_one_after_the_other(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     model = tf.keras.Sequential([tf.keras.Input([6]), tf.keras.layers.Dense(4)])
     rng = np.random.default_rng(0)
     x, labels = rng.normal(size=(12, 6)).astype("f4"), np.repeat(range(4), 3)
     names = {"model": model, "labels": labels, "embeddings": model(x)}
+    names["tower"] = tf.keras.models.clone_model(model)
+    names["batches"] = tf.data.Dataset.from_tensor_slices((x, labels)).batch(12)
     examples = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-    assert len(examples) == 3
+    assert len(examples) == 4
     for example in examples:
         exec(example, names)
+    assert (tmp_path / "tower.keras").exists()
     # What the page promises of the loss: it trains, and comes back from a file.
     history = model.fit(x, labels, batch_size=12, epochs=10, verbose=0)
     assert history.history["loss"][-1] < history.history["loss"][0]

@@ -16,6 +16,7 @@ from PIL import Image
 
 from ms_keras import program, train
 from ms_keras.retrieval.scann_scores import approximate_scores
+from ms_keras.training.memory_model import tower_of
 from ms_keras.training.steps import StepCounter
 
 REPOSITORY = pathlib.Path(__file__).parents[1]
@@ -135,9 +136,26 @@ def test_the_flags_of_a_run_run_it_again(finished, tmp_path):
     np.testing.assert_allclose(embeddings_of(again), embeddings_of(finished), atol=1e-5)
 
 
+@pytest.fixture(scope="session")
+def finished_with_memory(pictures, tmp_path_factory):
+    run_dir = tmp_path_factory.mktemp("runs") / "finished"
+    assert start(*arguments(pictures, run_dir, "--memory_size=30")) == 0
+    return run_dir
+
+
+def test_a_memory_changes_what_is_learnt(finished, finished_with_memory):
+    difference = embeddings_of(finished_with_memory) - embeddings_of(finished)
+    assert np.abs(difference).max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("whole", "more"),
+    [("finished", ()), ("finished_with_memory", ("--memory_size=30",))],
+)
 def test_an_interrupted_run_goes_on_as_if_it_had_not_been(
-    pictures, finished, tmp_path, monkeypatch
+    pictures, whole, more, tmp_path, monkeypatch, request
 ):
+    finished = request.getfixturevalue(whole)
     count = StepCounter.on_train_batch_end
 
     def interrupt(counter, batch, logs=None):
@@ -147,9 +165,10 @@ def test_an_interrupted_run_goes_on_as_if_it_had_not_been(
 
     with monkeypatch.context() as patch:
         patch.setattr(StepCounter, "on_train_batch_end", interrupt)
-        assert start(*arguments(pictures, tmp_path / "run")) == program.INTERRUPTED
+        status = start(*arguments(pictures, tmp_path / "run", *more))
+        assert status == program.INTERRUPTED
     assert not (tmp_path / "run" / "recall.json").exists()
-    assert start(*arguments(pictures, tmp_path / "run")) == 0
+    assert start(*arguments(pictures, tmp_path / "run", *more)) == 0
     np.testing.assert_allclose(
         embeddings_of(tmp_path / "run"), embeddings_of(finished), atol=1e-5
     )
@@ -196,6 +215,7 @@ def test_other_flags_in_the_same_folder_are_refused(pictures, finished):
         ("--alpha=0", "alpha"),
         ("--short_side=8", "short_side"),
         ("--warmup_steps=100", "warmup_steps"),
+        ("--memory_warmup=100", "goes with a --memory_size"),
     ],
 )
 def test_wrong_flags_name_the_mend_and_leave_nothing(
@@ -328,12 +348,12 @@ def test_recipes_hold_flags_that_exist_and_fit_together(config, monkeypatch):
     monkeypatch.chdir(REPOSITORY)  # variants name their recipe from there
     with flagsaver.flagsaver():
         flags.FLAGS(["train", f"--flagfile={config}", "--weights=none"])
-        tower = train.compiled_tower()
+        learner = train.compiled_learner()
         train.data_flags.augmentation_from_flags(
             flags.FLAGS.image_size, train.model_flags.short_side_from_flags()
         )
         train.data_flags.ks_from_flags()
-        assert tower.output_shape == (None, flags.FLAGS.embedding_dim)
+        assert tower_of(learner).output_shape == (None, flags.FLAGS.embedding_dim)
     assert config.read_text().startswith("# ")
 
 

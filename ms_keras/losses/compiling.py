@@ -46,11 +46,11 @@ def _graph_of(function: Callable, jit_compile: bool | None = None) -> Callable:
 
 def are_few(arguments: tuple) -> bool:
     """Tells whether no tensor has more rows than are left to single ops."""
-    shapes = [tensor.shape for tensor in tf.nest.flatten(arguments)]
+    tensors = [tensor for tensor in tf.nest.flatten(arguments) if tensor is not None]
     return all(
         shape.rank is not None
         and all(n is not None and n <= _FEW_ROWS for n in shape[:1])
-        for shape in shapes
+        for shape in (tensor.shape for tensor in tensors)
     )
 
 

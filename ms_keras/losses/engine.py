@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from ms_keras.losses.matrix_core import MatrixCore
 from ms_keras.losses.pairs import (
+    Memory,
     among_themselves,
     checked,
     checked_references,
@@ -31,6 +32,7 @@ def pair_losses(
     reference_labels: tf.Tensor | None = None,
     references: tf.Tensor | None = None,
     *,
+    memory: Memory | None = None,
     block_size: int | None = None,
 ) -> tf.Tensor:
     """Returns the loss of every anchor; differentiable by all embeddings.
@@ -42,6 +44,8 @@ def pair_losses(
         reference_labels: `[n]` class ids of the references. Defaults to `None`: the
             anchors (of all replicas) are their own references, without self-pairs.
         references: `[n, dim]` floats. With references there is no self-pair.
+        memory: Unit rows of earlier batches, which are references beside the anchors
+            and get no gradient. Defaults to `None`.
         block_size: Anchors whose pairs are in memory at once. Defaults to `None`: all
             up to 67 million pairs, then as many as make 34 million. Recipes that need
             the matrix as a whole always have it.
@@ -52,12 +56,18 @@ def pair_losses(
     Raises:
         ValueError: If labels are not integer class ids of shape `[m]` or `[m, 1]`, or
             embeddings are not floats of shape `[m, dim]`; also if only one of
-            `references` and `reference_labels` is given, or their shapes do not fit.
+            `references` and `reference_labels` is given, or their shapes do not fit;
+            or if references come with a memory.
     """
     labels, embeddings = checked(labels, embeddings)
     core = _core(recipe, block_size)
     if references is None and reference_labels is None:
-        return core.batch_losses(labels, embeddings)
+        return core.batch_losses(labels, embeddings, memory)
+    if memory is not None:
+        raise ValueError(
+            "memory goes with a batch among itself; got references as well. Append its "
+            "rows to the references instead."
+        )
     reference_labels, references = checked_references(
         reference_labels, references, embeddings
     )

@@ -8,7 +8,7 @@ from ms_keras.losses import replicas
 from ms_keras.losses.compiling import compiled
 from ms_keras.losses.core import both_gradients, differentiated_once, not_hiding_nan
 from ms_keras.losses.mining import keep
-from ms_keras.losses.pairs import PairBatch, among_themselves, query_gallery
+from ms_keras.losses.pairs import Memory, PairBatch, among_themselves, query_gallery
 from ms_keras.losses.recipe import Bounds, Mining, PairRecipe, Weighting
 from ms_keras.losses.summary import PairSummary, summarise
 
@@ -28,8 +28,10 @@ class MatrixCore:
         self._two_sided_weights = compiled(self._plain_two_sided_weights)
         self._summary = compiled(self._plain_summary)
 
-    def batch_losses(self, labels: tf.Tensor, embeddings: tf.Tensor) -> tf.Tensor:
-        """Returns losses `[m]` of anchors against the anchors of all replicas."""
+    def batch_losses(
+        self, labels: tf.Tensor, embeddings: tf.Tensor, memory: Memory | None = None
+    ) -> tf.Tensor:
+        """Returns losses `[m]` of anchors against all replicas' and a memory."""
         all_labels = replicas.gather(labels)
         local = tf.shape(embeddings)[0]
 
@@ -38,6 +40,7 @@ class MatrixCore:
             # Stopped, or TensorFlow prepares a gradient of its own.
             anchors = tf.stop_gradient(embeddings)
             pairs = among_themselves(all_labels, replicas.gather(anchors))
+            pairs = pairs.and_memory(memory)
             similarities = pairs.similarities()
             losses = self._losses(pairs, similarities)
 
@@ -130,9 +133,16 @@ class MatrixCore:
     def _plain_one_sided_weights(
         self, pairs: PairBatch, similarities: tf.Tensor, upstream: tf.Tensor
     ) -> tf.Tensor:
-        """Returns the same for pairs of anchors, from both their ends."""
+        """Returns the same for pairs of anchors, from both their ends.
+
+        Those with rows of a memory, which come last, have one end.
+        """
         weights = self._plain_two_sided_weights(pairs, similarities, upstream)
-        return weights + tf.transpose(weights)
+        if pairs.filled is None:
+            return weights + tf.transpose(weights)
+        anchors = tf.shape(weights)[0]
+        of_batch, of_memory = tf.split(weights, [anchors, -1], axis=1)
+        return tf.concat([of_batch + tf.transpose(of_batch), of_memory], axis=1)
 
     def _plain_summary(
         self, pairs: PairBatch, similarities: tf.Tensor, weights: tf.Tensor

@@ -12,6 +12,14 @@ from ms_keras.losses.labels import integer_labels
 from ms_keras.losses.rows import unit_rows_of_a_loss
 
 
+class Memory(NamedTuple):
+    """Unit rows of earlier batches, for the anchors of a batch to be compared with."""
+
+    rows: tf.Tensor  # [n, dim]
+    labels: tf.Tensor  # [n] int64
+    filled: tf.Tensor  # [n] bool; what stands at other places forms no pairs
+
+
 class PairBatch(NamedTuple):
     """Unit-norm anchors against unit-norm references.
 
@@ -24,6 +32,19 @@ class PairBatch(NamedTuple):
     anchor_labels: tf.Tensor  # [m] int64
     reference_labels: tf.Tensor  # [n] int64
     self_indices: tf.Tensor  # [m] int32
+    filled: tf.Tensor | None = None  # [n] bool, with a memory: which references count
+
+    def and_memory(self, memory: Memory | None) -> PairBatch:
+        """Returns the anchors against the rows of a memory too, after the others."""
+        if memory is None:
+            return self
+        rows = tf.cast(tf.stop_gradient(memory.rows), self.references.dtype)
+        batch = tf.ones(tf.shape(self.reference_labels), tf.bool)
+        return self._replace(
+            references=tf.concat([self.references, rows], axis=0),
+            reference_labels=tf.concat([self.reference_labels, memory.labels], axis=0),
+            filled=tf.concat([batch, memory.filled], axis=0),
+        )
 
     def of_anchors(self, rows: tf.Tensor) -> PairBatch:
         """Returns some of the anchors, by their indices, against all references."""
@@ -42,7 +63,9 @@ class PairBatch(NamedTuple):
         same = _equal(self.anchor_labels, self.reference_labels)
         columns = tf.range(tf.shape(self.references)[0])
         itself = self.self_indices[:, tf.newaxis] == columns
-        return same & ~itself, ~same
+        if self.filled is None:
+            return same & ~itself, ~same
+        return same & ~itself & self.filled, ~same & self.filled
 
 
 def _equal(anchor_labels: tf.Tensor, reference_labels: tf.Tensor) -> tf.Tensor:

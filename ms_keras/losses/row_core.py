@@ -12,7 +12,12 @@ from ms_keras.losses.blocks import Blocks, blocks_of, dense_or_blocks
 from ms_keras.losses.compiling import compiled_if_many
 from ms_keras.losses.core import both_gradients, differentiated_once, not_hiding_nan
 from ms_keras.losses.mining import keep
-from ms_keras.losses.pairs import PairBatch, batch_against_all, query_gallery
+from ms_keras.losses.pairs import (
+    Memory,
+    PairBatch,
+    batch_against_all,
+    query_gallery,
+)
 from ms_keras.losses.recipe import Bounds, End, Mining, Weighting
 from ms_keras.losses.summary import PairSummary, summarise
 
@@ -39,15 +44,17 @@ class RowCore:
         self.weights = compiled_if_many(self._plain_weights)
         self._summary = compiled_if_many(self._plain_summary)
 
-    def batch_losses(self, labels: tf.Tensor, embeddings: tf.Tensor) -> tf.Tensor:
-        """Returns losses `[m]` of anchors against the anchors of all replicas."""
+    def batch_losses(
+        self, labels: tf.Tensor, embeddings: tf.Tensor, memory: Memory | None = None
+    ) -> tf.Tensor:
+        """Returns losses `[m]` of anchors against all replicas' and a memory."""
         all_labels = replicas.gather(labels)
 
         @tf.custom_gradient
         def losses_of(embeddings: tf.Tensor) -> tuple:
             # Stopped, or TensorFlow prepares a gradient of its own.
             anchors = tf.stop_gradient(embeddings)
-            pairs = batch_against_all(labels, anchors, all_labels)
+            pairs = batch_against_all(labels, anchors, all_labels).and_memory(memory)
             losses, similarities, statistics = self._forward(pairs)
 
             def gradient(upstream: tf.Tensor) -> tf.Tensor:
@@ -222,16 +229,34 @@ class RowCore:
         kept = keep(Bounds(*_as_columns(bounds)), similarities, positives, negatives)
         return (*bounds, *self._weighting.statistics(similarities, *kept))
 
-    def _end(
+    def _of_ends(
         self,
         similarities: tf.Tensor,
-        masks: tuple[tf.Tensor, tf.Tensor],
-        statistics: Sequence[tf.Tensor],
-        upstream: tf.Tensor,
-    ) -> End:
-        """Returns one end of pairs, by statistics broadcastable against them."""
-        kept = keep(Bounds(*statistics[:2]), similarities, *masks)
-        return End(*kept, tuple(statistics[2:]), upstream)
+        positives: tf.Tensor,
+        negatives: tf.Tensor,
+        *ends: Sequence[tf.Tensor],
+    ) -> tf.Tensor:
+        """Returns the weights of pairs, summed over their ends.
+
+        Args:
+            similarities: `[m, n]`.
+            positives: Mask of the same shape.
+            negatives: Mask of the same shape.
+            *ends: Each end's bounds, statistics and, last, upstream gradient, all
+                broadcastable against similarities.
+        """
+
+        def known(bounds: Bounds, statistics: Any, upstream: tf.Tensor) -> End:
+            kept = keep(bounds, similarities, positives, negatives)
+            return End(*kept, tuple(statistics), upstream)
+
+        return self._weighting.summed_weights(
+            similarities,
+            [
+                known(Bounds(below, above), statistics, upstream)
+                for below, above, *statistics, upstream in ends
+            ],
+        )
 
     def _plain_one_sided_weights(
         self, pairs: PairBatch, similarities: tf.Tensor, own: tf.Tensor, all_: tf.Tensor
@@ -239,22 +264,30 @@ class RowCore:
         """Returns how much of each reference is in the gradient of each anchor.
 
         S is symmetric, so dL/dE_i = sum_j (g_i W_ij + g_j W_ji) E_j, where W_ji is
-        read off S_ij with the statistics of anchor j.
+        read off S_ij with the statistics of anchor j. The rows of a memory, which come
+        last, are no anchors: their pairs have one end.
 
         Args:
             pairs: `m` anchors against all `n` references.
             similarities: `[m, n]`.
             own: The anchors' statistics and, last, upstream gradients: `[m, k + 1]`.
-            all_: The same of all references: `[n, k + 1]`.
+            all_: The same of all anchors: `[n, k + 1]`, or fewer with a memory.
         """
         masks = pairs.masks()
-        own_columns = _columns_of(own)
-        all_rows = tf.unstack(all_, axis=1)
-        ends = [
-            self._end(similarities, masks, statistics, upstream)
-            for *statistics, upstream in (own_columns, all_rows)
-        ]
-        return self._weighting.summed_weights(similarities, ends)
+        one, other = _columns_of(own), tf.unstack(all_, axis=1)
+        if pairs.filled is None:
+            return self._of_ends(similarities, *masks, one, other)
+        of_batch, of_memory = zip(
+            *(
+                tf.split(matrix, [tf.shape(all_)[0], -1], axis=1)
+                for matrix in (similarities, *masks)
+            ),
+            strict=True,
+        )
+        return tf.concat(
+            [self._of_ends(*of_batch, one, other), self._of_ends(*of_memory, one)],
+            axis=1,
+        )
 
     def _plain_two_sided_weights(
         self,
@@ -264,10 +297,8 @@ class RowCore:
         upstream: tf.Tensor,
     ) -> tf.Tensor:
         """Returns d (sum of upstream x losses) / dS: `[m, n]`."""
-        columns = _columns_of(statistics)
-        upstream = upstream[:, tf.newaxis]
-        end = self._end(similarities, pairs.masks(), columns, upstream)
-        return self._weighting.summed_weights(similarities, [end])
+        one = [*_columns_of(statistics), upstream[:, tf.newaxis]]
+        return self._of_ends(similarities, *pairs.masks(), one)
 
     def _plain_weights(self, pairs: PairBatch) -> tf.Tensor:
         similarities = pairs.similarities()

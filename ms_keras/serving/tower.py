@@ -16,6 +16,7 @@ from ms_keras.serving.options import ServingOptions
 from ms_keras.serving.versions import finished, unfinished_folder
 from ms_keras.serving.warmup import write_warmup
 from ms_keras.unit_rows import unit_rows
+from ms_keras.variables import plain_variable
 
 Signatures = dict[str, tf.types.experimental.ConcreteFunction]
 
@@ -31,7 +32,7 @@ class _Served(tf.Module):
         self, tower: tf.keras.Model, short_side: int, options: ServingOptions
     ) -> None:
         super().__init__()
-        self.tower_variables = [_plain(variable) for variable in tower.variables]
+        self.tower_variables = [plain_variable(v) for v in tower.variables]
         self._image_size = tower.input_shape[1]
         self._short_side = short_side
         self._options = options
@@ -197,11 +198,6 @@ def _about(
             f"all {entries} entries as float32, not of embeddings cut or rounded"
         )
     return about
-
-
-def _plain(variable: tf.Variable) -> tf.Variable:
-    """Returns the TensorFlow variable inside one of Keras 3."""
-    return variable if callable(variable.value) else variable.value
 
 
 def _check(tower: tf.keras.Model, short_side: int, options: ServingOptions) -> None:

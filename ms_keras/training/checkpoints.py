@@ -7,34 +7,38 @@ from typing import Any
 
 import tensorflow as tf
 
+from ms_keras.training.memory_model import MemoryModel, tower_of
 from ms_keras.training.steps import StepCounter
 
 MONITOR = "val_recall_at_1"
 
 
 class Checkpoints(tf.keras.callbacks.Callback):
-    """Keeps the last and the best state of a run: weights, optimizer, step.
+    """Keeps the last and the best state of a run: weights, optimizer, memory, step.
 
     A checkpoint counts from the moment its index file is replaced, which is the last
     thing written, so that a run killed half-way keeps the one before.
 
     Args:
         directory: Where `best/` and `last/` go.
-        model: The compiled model; also its optimizer is kept.
+        learner: The compiled model, a tower or a `MemoryModel`; the weights that are
+            kept are those of the tower in any case.
         counter: The run's step counter, set to the restored step by `restore_last`.
     """
 
     def __init__(
-        self, directory: pathlib.Path, model: tf.keras.Model, counter: StepCounter
+        self, directory: pathlib.Path, learner: tf.keras.Model, counter: StepCounter
     ) -> None:
         super().__init__()
         self._counter = counter
         self._step = tf.Variable(0, dtype=tf.int64)
         self._best = tf.Variable(-1.0, dtype=tf.float64)
         self._best_step = tf.Variable(0, dtype=tf.int64)
+        has_memory = isinstance(learner, MemoryModel)
         checkpoint = tf.train.Checkpoint(
-            model=model,
-            optimizer=model.optimizer,
+            model=tower_of(learner),
+            optimizer=learner.optimizer,
+            **({"memory": learner.memory} if has_memory else {}),
             step=self._step,
             best=self._best,
             best_step=self._best_step,

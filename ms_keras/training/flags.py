@@ -5,6 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 from absl import flags
 
+from ms_keras.training.memory_model import MemoryModel
 from ms_keras.training.optimizers import build_optimizer
 from ms_keras.training.schedules import build_schedule
 
@@ -64,6 +65,18 @@ flags.DEFINE_bool(
     False,
     "Whether biases and the scales and shifts of normalisation decay too.",
 )
+flags.DEFINE_integer(
+    "memory_size",
+    0,
+    "Embeddings of earlier batches that each batch is compared with too. 0: none.",
+    lower_bound=0,
+)
+flags.DEFINE_integer(
+    "memory_warmup",
+    0,
+    "Steps until the memory takes part; embeddings change fast at first.",
+    lower_bound=0,
+)
 flags.DEFINE_enum(
     "dtype_policy",
     "float32",
@@ -93,6 +106,21 @@ def optimizer_from_flags(tower: tf.keras.Model) -> tf.keras.optimizers.Optimizer
         decay_vectors=FLAGS.decay_vectors,
         head_rate=FLAGS.head_rate,
     )
+
+
+def learner_from_flags(tower: tf.keras.Model) -> tf.keras.Model:
+    """Returns what trains a tower: itself, or a model with the flags' memory.
+
+    Raises:
+        ValueError: If a memory is to warm up that is not there.
+    """
+    if FLAGS.memory_size:
+        return MemoryModel(tower, FLAGS.memory_size, FLAGS.memory_warmup)
+    if FLAGS.memory_warmup:
+        raise ValueError(
+            f"--memory_warmup={FLAGS.memory_warmup} goes with a --memory_size above 0."
+        )
+    return tower
 
 
 def _milestones() -> list[int]:
