@@ -52,18 +52,28 @@ class ExponentialWeighting(Weighting):
         weights = tf.exp(tf.where(positives, pull + of_positives, push + of_negatives))
         return masked.signed(positives, weights, negatives, weights)
 
+    def known_of_anchors(
+        self, statistics: tuple[tf.Tensor, ...], upstream: tf.Tensor
+    ) -> tuple[tf.Tensor, ...]:
+        """Returns upstream exp(f) of positives, negated, and of negatives, if safe."""
+        if not self._can_share:
+            return super().known_of_anchors(statistics, upstream)
+        of_positives, of_negatives = self.log_factors(statistics)
+        return -upstream * tf.exp(of_positives), upstream * tf.exp(of_negatives)
+
     def summed_weights(self, similarities: tf.Tensor, ends: Sequence[End]) -> tf.Tensor:
         """Returns the sum over ends, with one exponential for all if that is safe."""
-        if self.largest_exponent > _ROOM:
+        if not self._can_share:
             return super().summed_weights(similarities, ends)
         positives = functools.reduce(tf.logical_or, [end.positives for end in ends])
         shared = tf.exp(tf.where(positives, *self.exponents(similarities)))
-        return shared * tf.add_n([self._factors(end) for end in ends])
+        factors = [
+            masked.chosen(end.positives, pull, end.negatives, push)
+            for end in ends
+            for pull, push in [end.known]
+        ]
+        return shared * tf.add_n(factors)
 
-    def _factors(self, end: End) -> tf.Tensor:
-        """Returns upstream exp(f) of each pair, negated for positives."""
-        pull, push = (
-            end.upstream * tf.exp(logarithm)
-            for logarithm in self.log_factors(end.statistics)
-        )
-        return masked.signed(end.positives, pull, end.negatives, push)
+    @property
+    def _can_share(self) -> bool:
+        return self.largest_exponent <= _ROOM

@@ -34,8 +34,15 @@ def signed(
     positives: tf.Tensor, pull: tf.Tensor, negatives: tf.Tensor, push: tf.Tensor
 ) -> tf.Tensor:
     """Returns weights: -pull for kept positives, push for kept negatives, else 0."""
-    nothing = tf.zeros_like(pull)
-    return tf.where(positives, -pull, tf.where(negatives, push, nothing))
+    return chosen(positives, -pull, negatives, push)
+
+
+def chosen(
+    positives: tf.Tensor, first: tf.Tensor, negatives: tf.Tensor, second: tf.Tensor
+) -> tf.Tensor:
+    """Returns the first for kept positives, the second for kept negatives, else 0."""
+    nothing = tf.zeros([], first.dtype)
+    return tf.where(positives, first, tf.where(negatives, second, nothing))
 
 
 def only_where(condition: tf.Tensor, logarithms: tf.Tensor) -> tf.Tensor:

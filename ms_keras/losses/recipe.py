@@ -68,8 +68,7 @@ class End(NamedTuple):
 
     positives: tf.Tensor  # which pairs the anchor keeps, bool
     negatives: tf.Tensor
-    statistics: tuple[tf.Tensor, ...]
-    upstream: tf.Tensor  # factor on the anchor's loss
+    known: tuple[tf.Tensor, ...]  # what `Weighting.known_of_anchors` gives
 
 
 class Mining(Part, abc.ABC):
@@ -142,20 +141,28 @@ class Weighting(Part, abc.ABC):
         The statistics come broadcastable against the similarities.
         """
 
+    def known_of_anchors(
+        self, statistics: tuple[tf.Tensor, ...], upstream: tf.Tensor
+    ) -> tuple[tf.Tensor, ...]:
+        """Returns what `summed_weights` needs to know of anchors: `[anchors]` each.
+
+        To be overridden with it, where something can be computed anchor by anchor
+        rather than pair by pair.
+        """
+        return *statistics, upstream
+
     def summed_weights(self, similarities: tf.Tensor, ends: Sequence[End]) -> tf.Tensor:
         """Returns the sum over a pair's ends of upstream x weight, elementwise.
 
         What `weights` gives decides; to be overridden where ends can share work.
         """
-        return tf.add_n(
-            [
-                end.upstream
-                * self.weights(
-                    similarities, end.positives, end.negatives, end.statistics
-                )
-                for end in ends
-            ]
-        )
+        summands = []
+        for end in ends:
+            *statistics, upstream = end.known
+            masks = end.positives, end.negatives
+            weights = self.weights(similarities, *masks, tuple(statistics))
+            summands.append(upstream * weights)
+        return tf.add_n(summands)
 
 
 class BatchWeighting(Part, abc.ABC):

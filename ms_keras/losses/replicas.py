@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import tensorflow as tf
 
 
@@ -17,6 +19,13 @@ def gather(rows: tf.Tensor) -> tf.Tensor:
     # Gathering forgets the static shape; all but the number of rows is known.
     shape = tf.TensorShape([None]).concatenate(rows.shape[1:])
     return tf.ensure_shape(context.all_gather(rows, axis=0), shape)
+
+
+def gather_together(vectors: Sequence[tf.Tensor]) -> tuple[tf.Tensor, ...]:
+    """Does what `gather` does to `[local]` vectors of one dtype, at one go."""
+    if _replica_context() is None:
+        return tuple(vectors)
+    return tuple(tf.unstack(gather(tf.stack(vectors, axis=1)), axis=1))
 
 
 def global_indices(local: tf.Tensor) -> tf.Tensor:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+import functools
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import tensorflow as tf
 
@@ -20,6 +21,8 @@ from ms_keras.losses.pairs import (
 )
 from ms_keras.losses.recipe import Bounds, End, Mining, Weighting
 from ms_keras.losses.summary import PairSummary, summarise
+
+Vectors: TypeAlias = tuple[tf.Tensor, ...]
 
 
 class RowCore:
@@ -60,8 +63,8 @@ class RowCore:
             def gradient(upstream: tf.Tensor) -> tf.Tensor:
                 # Only these few numbers per anchor cross the replicas backwards; each
                 # replica then computes the whole gradient of its own embeddings.
-                own = tf.concat([statistics, upstream[:, tf.newaxis]], axis=1)
-                all_ = replicas.gather(own)
+                own = (*statistics, upstream)
+                all_ = replicas.gather_together(own)
                 return differentiated_once(
                     self._gradient(pairs, similarities, own, all_), embeddings
                 )
@@ -121,25 +124,30 @@ class RowCore:
             pairs, size, dense, lambda: blocked(blocks_of(pairs, size))
         )
 
-    def _forward(self, pairs: PairBatch) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    def _forward(self, pairs: PairBatch) -> tuple[tf.Tensor, tf.Tensor, Vectors]:
         """Returns losses `[m]`, similarities `[m, n]` or `[0, n]`, statistics."""
         dtype = pairs.anchors.dtype
+        per_anchor = tf.TensorSpec([None], dtype)
 
-        def blocked(blocks: Blocks) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        def blocked(blocks: Blocks) -> tuple[tf.Tensor, tf.Tensor, Vectors]:
             losses, statistics = blocks.map(
                 lambda rows: self._dense_forward(pairs.of_anchors(rows))[::2],
-                (tf.TensorSpec([None], dtype), tf.TensorSpec([None, None], dtype)),
+                (per_anchor, (per_anchor,) * self._count_of_statistics),
             )
-            return (
-                losses,
-                tf.zeros([0, tf.shape(pairs.references)[0]], dtype),
-                statistics,
-            )
+            nothing = tf.zeros([0, tf.shape(pairs.references)[0]], dtype)
+            return losses, nothing, statistics
 
         return self._dense_or_blocks(pairs, lambda: self._dense_forward(pairs), blocked)
 
+    @functools.cached_property
+    def _count_of_statistics(self) -> int:
+        """How many there are: tried out on one pair."""
+        with tf.init_scope():
+            pair, no = tf.zeros([1, 1]), tf.zeros([1, 1], tf.bool)
+            return len(self._statistics(pair, no, no))
+
     def _gradient(
-        self, pairs: PairBatch, similarities: tf.Tensor, own: tf.Tensor, all_: tf.Tensor
+        self, pairs: PairBatch, similarities: tf.Tensor, own: Vectors, all_: Vectors
     ) -> tf.Tensor:
         """Returns the gradient by anchors that are also among the references."""
         return self._dense_or_blocks(
@@ -147,7 +155,7 @@ class RowCore:
             lambda: self._one_sided_gradient(pairs, similarities, own, all_),
             lambda blocks: blocks.map(
                 lambda rows: self._block_gradient(
-                    pairs.of_anchors(rows), tf.gather(own, rows), all_
+                    pairs.of_anchors(rows), _gathered(own, rows), all_
                 ),
                 _like_rows(pairs.anchors),
             ),
@@ -157,7 +165,7 @@ class RowCore:
         self,
         pairs: PairBatch,
         similarities: tf.Tensor,
-        statistics: tf.Tensor,
+        statistics: Vectors,
         upstream: tf.Tensor,
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns the gradients by anchors and by separate references."""
@@ -167,7 +175,7 @@ class RowCore:
                 new, tf.gather(upstream, rows), tf.zeros([], upstream.dtype)
             )
             return self._block_gradients(
-                pairs.of_anchors(rows), tf.gather(statistics, rows), some
+                pairs.of_anchors(rows), _gathered(statistics, rows), some
             )
 
         return self._dense_or_blocks(
@@ -178,16 +186,14 @@ class RowCore:
             ),
         )
 
-    def _dense_forward(
-        self, pairs: PairBatch
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Returns losses `[m]`, similarities `[m, n]` and statistics `[m, k]`."""
+    def _dense_forward(self, pairs: PairBatch) -> tuple[tf.Tensor, tf.Tensor, Vectors]:
+        """Returns losses `[m]`, similarities `[m, n]` and statistics, `[m]` each."""
         similarities = pairs.similarities()
         losses, statistics = self._losses(pairs, similarities)
         return losses, similarities, statistics
 
     def _one_sided_gradient(
-        self, pairs: PairBatch, similarities: tf.Tensor, own: tf.Tensor, all_: tf.Tensor
+        self, pairs: PairBatch, similarities: tf.Tensor, own: Vectors, all_: Vectors
     ) -> tf.Tensor:
         weights = self._one_sided_weights(pairs, similarities, own, all_)
         return tf.matmul(weights, pairs.references)
@@ -196,19 +202,19 @@ class RowCore:
         self,
         pairs: PairBatch,
         similarities: tf.Tensor,
-        statistics: tf.Tensor,
+        statistics: Vectors,
         upstream: tf.Tensor,
     ) -> tuple[tf.Tensor, tf.Tensor]:
         weights = self._two_sided_weights(pairs, similarities, statistics, upstream)
         return both_gradients(weights, pairs)
 
     def _block_gradient(
-        self, pairs: PairBatch, own: tf.Tensor, all_: tf.Tensor
+        self, pairs: PairBatch, own: Vectors, all_: Vectors
     ) -> tf.Tensor:
         return self._one_sided_gradient(pairs, pairs.similarities(), own, all_)
 
     def _block_gradients(
-        self, pairs: PairBatch, statistics: tf.Tensor, upstream: tf.Tensor
+        self, pairs: PairBatch, statistics: Vectors, upstream: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
         return self._two_sided_gradient(
             pairs, pairs.similarities(), statistics, upstream
@@ -216,15 +222,16 @@ class RowCore:
 
     def _plain_losses(
         self, pairs: PairBatch, similarities: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns losses `[m]` and statistics `[m, k]`."""
+    ) -> tuple[tf.Tensor, Vectors]:
+        """Returns losses and statistics, `[m]` each."""
         statistics = self._statistics(similarities, *pairs.masks())
         losses = self._weighting.losses(statistics[2:])
-        return not_hiding_nan(losses, pairs), tf.stack(statistics, axis=1)
+        return not_hiding_nan(losses, pairs), statistics
 
     def _statistics(
         self, similarities: tf.Tensor, positives: tf.Tensor, negatives: tf.Tensor
-    ) -> tuple[tf.Tensor, ...]:
+    ) -> Vectors:
+        """Returns the two bounds of the mining, then what the weighting asks for."""
         bounds = self._mining.bounds(similarities, positives, negatives)
         kept = keep(Bounds(*_as_columns(bounds)), similarities, positives, negatives)
         return (*bounds, *self._weighting.statistics(similarities, *kept))
@@ -234,7 +241,7 @@ class RowCore:
         similarities: tf.Tensor,
         positives: tf.Tensor,
         negatives: tf.Tensor,
-        *ends: Sequence[tf.Tensor],
+        *ends: Vectors,
     ) -> tf.Tensor:
         """Returns the weights of pairs, summed over their ends.
 
@@ -242,24 +249,19 @@ class RowCore:
             similarities: `[m, n]`.
             positives: Mask of the same shape.
             negatives: Mask of the same shape.
-            *ends: Each end's bounds, statistics and, last, upstream gradient, all
-                broadcastable against similarities.
+            *ends: Bounds and what the weighting knows, broadcastable against
+                similarities.
         """
-
-        def known(bounds: Bounds, statistics: Any, upstream: tf.Tensor) -> End:
-            kept = keep(bounds, similarities, positives, negatives)
-            return End(*kept, tuple(statistics), upstream)
-
         return self._weighting.summed_weights(
             similarities,
             [
-                known(Bounds(below, above), statistics, upstream)
-                for below, above, *statistics, upstream in ends
+                End(*keep(Bounds(*bounds), similarities, positives, negatives), known)
+                for bounds, known in ((end[:2], end[2:]) for end in ends)
             ],
         )
 
     def _plain_one_sided_weights(
-        self, pairs: PairBatch, similarities: tf.Tensor, own: tf.Tensor, all_: tf.Tensor
+        self, pairs: PairBatch, similarities: tf.Tensor, own: Vectors, all_: Vectors
     ) -> tf.Tensor:
         """Returns how much of each reference is in the gradient of each anchor.
 
@@ -270,16 +272,16 @@ class RowCore:
         Args:
             pairs: `m` anchors against all `n` references.
             similarities: `[m, n]`.
-            own: The anchors' statistics and, last, upstream gradients: `[m, k + 1]`.
-            all_: The same of all anchors: `[n, k + 1]`, or fewer with a memory.
+            own: The anchors' statistics and, last, upstream gradients: `[m]` each.
+            all_: The same of all anchors: `[n]` each, or fewer with a memory.
         """
         masks = pairs.masks()
-        one, other = _columns_of(own), tf.unstack(all_, axis=1)
+        one, other = _as_columns(self._known(own)), self._known(all_)
         if pairs.filled is None:
             return self._of_ends(similarities, *masks, one, other)
         of_batch, of_memory = zip(
             *(
-                tf.split(matrix, [tf.shape(all_)[0], -1], axis=1)
+                tf.split(matrix, [tf.shape(all_[0])[0], -1], axis=1)
                 for matrix in (similarities, *masks)
             ),
             strict=True,
@@ -293,33 +295,36 @@ class RowCore:
         self,
         pairs: PairBatch,
         similarities: tf.Tensor,
-        statistics: tf.Tensor,
+        statistics: Vectors,
         upstream: tf.Tensor,
     ) -> tf.Tensor:
         """Returns d (sum of upstream x losses) / dS: `[m, n]`."""
-        one = [*_columns_of(statistics), upstream[:, tf.newaxis]]
+        one = _as_columns(self._known((*statistics, upstream)))
         return self._of_ends(similarities, *pairs.masks(), one)
+
+    def _known(self, of_anchors: Vectors) -> Vectors:
+        """Returns bounds and what the weighting makes of statistics and upstream."""
+        below, above, *statistics, upstream = of_anchors
+        known = self._weighting.known_of_anchors(tuple(statistics), upstream)
+        return below, above, *known
 
     def _plain_weights(self, pairs: PairBatch) -> tf.Tensor:
         similarities = pairs.similarities()
         statistics = self._statistics(similarities, *pairs.masks())
         everyone = tf.ones_like(statistics[0])
-        return self._plain_two_sided_weights(
-            pairs, similarities, tf.stack(statistics, axis=1), everyone
-        )
+        return self._plain_two_sided_weights(pairs, similarities, statistics, everyone)
 
     def _plain_summary(self, pairs: PairBatch) -> PairSummary:
         weights = self._plain_weights(pairs)
         return summarise(weights, pairs.similarities(), *pairs.masks())
 
 
-def _as_columns(statistics: Sequence[tf.Tensor]) -> tuple[tf.Tensor, ...]:
-    return tuple(statistic[:, tf.newaxis] for statistic in statistics)
+def _as_columns(vectors: Vectors) -> Vectors:
+    return tuple(vector[:, tf.newaxis] for vector in vectors)
 
 
-def _columns_of(statistics: tf.Tensor) -> list[tf.Tensor]:
-    """Returns the columns of `[m, k]`, each `[m, 1]`."""
-    return tf.split(statistics, statistics.shape[1], axis=1)
+def _gathered(vectors: Vectors, rows: tf.Tensor) -> Vectors:
+    return tuple(tf.gather(vector, rows) for vector in vectors)
 
 
 def _like_rows(rows: tf.Tensor) -> tf.TensorSpec:

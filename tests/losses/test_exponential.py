@@ -26,17 +26,23 @@ WEIGHTINGS = [
 ]
 
 
-def ends_of(weighting, similarities, same, dtype):
-    """Returns both ends of all pairs among anchors, as the engine makes them."""
+def ends_of(weighting, similarities, same, dtype, known_by=None):
+    """Returns both ends of all pairs among anchors, as the engine makes them.
+
+    What they know is what the weighting makes of it, or else the given class.
+    """
     positives, negatives = same & ~np.eye(len(same), dtype=bool), ~same
     # Each anchor keeps pairs of its own choice.
     kept = np.random.default_rng(1).uniform(size=same.shape) < 0.8
     masks = (positives & kept, negatives & kept)
     statistics = weighting.statistics(similarities, *map(tf.constant, masks))
     upstream = np.random.default_rng(2).uniform(size=len(same)).astype(dtype)
+    known = (known_by or type(weighting)).known_of_anchors(
+        weighting, statistics, tf.constant(upstream)
+    )
     return (
-        End(*masks, tuple(s[:, None] for s in statistics), upstream[:, None]),
-        End(masks[0].T, masks[1].T, statistics, upstream),
+        End(*masks, tuple(vector[:, None] for vector in known)),
+        End(masks[0].T, masks[1].T, known),
     )
 
 
@@ -47,9 +53,11 @@ def test_the_sum_over_ends_is_that_of_the_weights(weighting, dtype):
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     similarities = tf.constant((rows @ rows.T).astype(dtype))
     labels = np.array([0, 0, 0, 1, 1, 2, 2, 2, 2, 3, 4, 4])  # one is alone
-    ends = ends_of(weighting, similarities, labels[:, None] == labels, dtype)
+    same = labels[:, None] == labels
+    ends = ends_of(weighting, similarities, same, dtype)
     found = weighting.summed_weights(similarities, ends)
-    expected = Weighting.summed_weights(weighting, similarities, ends)
+    plain = ends_of(weighting, similarities, same, dtype, known_by=Weighting)
+    expected = Weighting.summed_weights(weighting, similarities, plain)
     assert np.isfinite(expected).all()
     tolerance = 2e-5 if dtype == "f4" else 1e-11
     np.testing.assert_allclose(found, expected, rtol=tolerance, atol=1e-12)
