@@ -15,9 +15,10 @@ class MemoryModel(tf.keras.Model):
     """Trains a tower whose batches are also compared with the batches before.
 
     A batch of 80 has few hard negatives; the embeddings of earlier batches, hardly out
-    of date once learning is slow, bring thousands more for the price of a matmul. They
-    stand beside the batch among the references of each anchor, mining and weighting
-    see both alike, and no gradient flows into them. Scoring leaves the memory alone.
+    of date once learning is slow, bring thousands more that need not be embedded anew.
+    They stand beside the batch among the references of each anchor, mining and
+    weighting see both alike, and no gradient flows into them. Scoring leaves the memory
+    alone.
 
     Args:
         tower: A model from inputs to `[batch, dim]` embeddings. It is what is trained:

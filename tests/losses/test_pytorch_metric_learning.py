@@ -25,6 +25,8 @@ from opinions import (
 )
 
 from ms_keras import losses
+from ms_keras.losses import engine
+from ms_keras.training.memory import CrossBatchMemory
 
 
 @pytest.fixture(scope="module")
@@ -275,3 +277,34 @@ def test_multi_similarity_is_the_peers_loss_after_its_miner(
     parameters = {"alpha": 3.0, "beta": 30.0, "lambda_": 0.4, "epsilon": epsilon}
     our = ours(losses.multi_similarity_loss, labels, rows, **parameters)
     assert_same(our, theirs(loss, labels, rows, pairs=pairs))
+
+
+@pytest.mark.parametrize(
+    ("loss", "name", "parameters"),
+    [
+        (losses.ContrastiveLoss(), "Contrastive", {"pos_margin": 1, "neg_margin": 0.5}),
+        (losses.TripletLoss(), "TripletMargin", {"margin": 0.1}),
+        (
+            losses.MultiSimilarityLoss(mining=False),
+            "MultiSimilarity",
+            {"alpha": 2, "beta": 40, "base": 0.5},
+        ),
+    ],
+    ids=["contrastive", "triplet", "multi_similarity"],
+)
+def test_a_memory_is_the_peers_without_the_batch_that_it_holds_too(
+    peer, loss, name, parameters
+):
+    import torch
+
+    inner = summed(peer, f"{name}Loss", **parameters)
+    peers_memory = peer.losses.CrossBatchMemory(inner, 5, 20)
+    memory = CrossBatchMemory(12, 5)
+    rng = np.random.default_rng(0)
+    for _ in range(5):
+        rows = unit_rows(rng, 8, 5).astype("f4")
+        labels = rng.integers(0, 3, 8)
+        our = engine.pair_losses(loss.recipe, labels, rows, memory=memory.contents())
+        memory.remember(labels, rows)
+        their = peers_memory(torch.tensor(rows), torch.tensor(labels))
+        np.testing.assert_allclose(np.sum(our), their.item(), rtol=1e-5)
