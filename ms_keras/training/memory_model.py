@@ -20,6 +20,9 @@ class MemoryModel(tf.keras.Model):
     weighting see both alike, and no gradient flows into them. Scoring leaves the memory
     alone.
 
+    A network that changes fast, as from scratch at a high rate, may collapse with it:
+    warm up longer, or remember less.
+
     Args:
         tower: A model from inputs to `[batch, dim]` embeddings. It is what is trained:
             save, export and score it as if it had been trained alone.
