@@ -2,6 +2,8 @@
 
 import formulas
 import numpy as np
+import pytest
+import tensorflow as tf
 
 from ms_keras.losses import (
     BinLiftedLoss,
@@ -72,6 +74,18 @@ ALL = [*BY_FORMULA, *OTHERS]
 # A draw of pairs hangs on the last bit of the similarities, which compilers and devices
 # round differently: only these give the same numbers in whatever way they are computed.
 EXACT = [name for name in ALL if "distance_weighted" not in name]
+
+# Options of `tf.function` for functions of float64 rows `[batch, 4]`.
+however_traced = pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"jit_compile": True},
+        {"input_signature": [tf.TensorSpec([None, 4], tf.float64)]},
+        {"input_signature": [tf.TensorSpec([None, None], tf.float64)]},
+    ],
+    ids=["graph", "xla", "batch unknown", "shape unknown"],
+)
 
 
 def make(name, /, **arguments):

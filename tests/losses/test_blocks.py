@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from family import BY_FORMULA, EXACT, make, masks, rows_of
+from family import BY_FORMULA, EXACT, however_traced, make, masks, rows_of
 from naive import unit_rows
 from test_replicas import three_batches, trained_weights
 
@@ -59,16 +59,7 @@ def test_gradients_are_those_of_the_whole_matrix(name, block_size, computed):
 
 
 @pytest.mark.parametrize("computed", [among_themselves, against_references])
-@pytest.mark.parametrize(
-    "options",
-    [
-        {},
-        {"jit_compile": True},
-        {"input_signature": [tf.TensorSpec([None, 4], tf.float64)]},
-        {"input_signature": [tf.TensorSpec([None, None], tf.float64)]},
-    ],
-    ids=["graph", "xla", "batch unknown", "shape unknown"],
-)
+@however_traced
 def test_blocks_work_wherever_shapes_become_known(computed, options):
     recipe = make("ms").recipe
     function = tf.function(lambda rows: computed(recipe, 5, rows), **options)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from family import BY_FORMULA, EXACT, make, masks, rows_of
+from family import BY_FORMULA, EXACT, however_traced, make, masks, rows_of
 from naive import unit_rows
 
 from ms_keras.losses import engine
@@ -104,16 +104,7 @@ def test_what_stands_at_empty_places_does_not_matter(name):
         np.testing.assert_allclose(value, expected, atol=1e-12)
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {},
-        {"jit_compile": True},
-        {"input_signature": [tf.TensorSpec([None, 4], tf.float64)]},
-        {"input_signature": [tf.TensorSpec([None, None], tf.float64)]},
-    ],
-    ids=["graph", "xla", "batch unknown", "shape unknown"],
-)
+@however_traced
 @pytest.mark.parametrize("name", ["ms", "triplet"])
 @pytest.mark.parametrize("block_size", [None, 5])
 def test_a_memory_works_wherever_shapes_become_known(name, block_size, options):
