@@ -20,6 +20,7 @@ from ms_keras.losses.contrastive import (
 from ms_keras.losses.distance_weighted import DistanceWeightedMining
 from ms_keras.losses.exponential import ExponentialWeighting
 from ms_keras.losses.family import LOSSES
+from ms_keras.losses.hardest_triplet import HardestTripletWeighting
 from ms_keras.losses.histogram import (
     HistogramLoss,
     HistogramWeighting,
@@ -69,6 +70,7 @@ __all__ = [
     "ContrastiveWeighting",
     "DistanceWeightedMining",
     "ExponentialWeighting",
+    "HardestTripletWeighting",
     "HistogramLoss",
     "HistogramWeighting",
     "LiftedStarLoss",

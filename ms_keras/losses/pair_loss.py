@@ -67,7 +67,8 @@ class PairLoss(tf.keras.losses.Loss):
         `None` keeps the matrix of all pairs up to 67 million of them (8,192 anchors
         among themselves) and takes larger batches in blocks. Blocks need a third
         matmul, little memory, and give the same numbers. Losses that need the matrix
-        as a whole (triplet, histogram, distance-weighted mining) always have it.
+        as a whole (triplets but the hardest, histogram, distance-weighted mining)
+        always have it.
         """
         return self._block_size
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import tensorflow as tf
 
 from ms_keras.losses import engine, masked
+from ms_keras.losses.hardest_triplet import HardestTripletWeighting
 from ms_keras.losses.pair_loss import PairLoss, recipe_of
 from ms_keras.losses.recipe import BatchWeighting, Mining, PairMining
 
-SELECTIONS = ("all", "semi_hard", "hard")
+SELECTIONS = ("all", "semi_hard")
 
 
 @tf.keras.utils.register_keras_serializable(package="ms_keras")
@@ -20,7 +22,8 @@ class TripletWeighting(BatchWeighting):
 
     Attributes:
         margin: How far a positive should be above a negative. Defaults to `0.1`.
-        selection: Which triplets count, as in `TripletLoss`. Defaults to `"all"`.
+        selection: Which triplets count, `"all"` or `"semi_hard"`, as in `TripletLoss`.
+            Its `"hard"` is `HardestTripletWeighting`. Defaults to `"all"`.
     """
 
     margin: float = 0.1
@@ -31,7 +34,8 @@ class TripletWeighting(BatchWeighting):
         super().__post_init__()
         if self.selection not in SELECTIONS:
             raise ValueError(
-                f"selection must be one of {SELECTIONS}; got {self.selection!r}."
+                f"selection must be one of {SELECTIONS}, or, of a TripletLoss, "
+                f"'hard'; got {self.selection!r}."
             )
 
     def losses(
@@ -62,7 +66,7 @@ class TripletWeighting(BatchWeighting):
         dtype = similarities.dtype
         infinity = tf.constant(float("inf"), dtype)
         rising = tf.where(positives, similarities, infinity)
-        extreme = self._extreme(similarities, negatives)
+        furthest = masked.least(similarities, negatives)[:, tf.newaxis]
 
         def unfinished(value: tf.Tensor, *_: tf.Tensor) -> tf.Tensor:
             return tf.reduce_any(value < infinity)
@@ -72,39 +76,29 @@ class TripletWeighting(BatchWeighting):
         ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
             here = positives & (similarities == value)
             equal = masked.count(here, dtype)[:, tf.newaxis]
-            # How often the step counts: once per anchor, or once per positive.
-            times = tf.ones_like(equal) if self.selection == "hard" else equal
             hinges, parts, triplets = self._violated(
-                similarities, negatives, extreme, value
+                similarities, negatives, furthest, value
             )
-            losses += (times * hinges)[:, 0]
-            pull = triplets * tf.math.divide_no_nan(times, equal)
-            weights += times * parts - tf.where(here, pull, 0.0)
+            losses += (equal * hinges)[:, 0]
+            weights += equal * parts - tf.where(here, triplets, 0.0)
             following = masked.least(rising, rising > value)[:, tf.newaxis]
             return following, losses, weights
 
         first = masked.least(similarities, positives)[:, tf.newaxis]
         nothing = tf.zeros_like(similarities)
         state = (first, tf.zeros_like(first[:, 0]), nothing)
-        # Hardest triplets too, of one step: what a loop gives is in memory when its
-        # transpose is added, and not computed again in an order that memory dislikes.
-        only = {"maximum_iterations": 1} if self.selection == "hard" else {}
-        return tf.while_loop(unfinished, step, state, **only)[1:]
-
-    def _extreme(self, similarities: tf.Tensor, negatives: tf.Tensor) -> tf.Tensor:
-        """Returns the negative that is selected for lack of another: `[m, 1]`."""
-        if self.selection == "hard":
-            return _largest(similarities, negatives)
-        return masked.least(similarities, negatives)[:, tf.newaxis]
+        return tf.while_loop(unfinished, step, state)[1:]
 
     def _violated(
         self,
         similarities: tf.Tensor,
         negatives: tf.Tensor,
-        extreme: tf.Tensor,
+        furthest: tf.Tensor,
         value: tf.Tensor,
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Returns the triplets of a positive `[m, 1]` that violate the margin.
+
+        Semi-hard is the most similar negative below it, or else the furthest of all.
 
         Returns:
             The sum of their hinges `[m, 1]`; each negative's part in them `[m, n]`, in
@@ -122,20 +116,14 @@ class TripletWeighting(BatchWeighting):
                 tf.cast(violating, dtype),
                 triplets[:, tf.newaxis],
             )
-        target = extreme
-        if self.selection == "semi_hard":
-            below = _largest(similarities, negatives & (similarities < value))
-            target = tf.where(below > -float("inf"), below, extreme)
+        below = masked.largest(similarities, negatives & (similarities < value))
+        below = below[:, tf.newaxis]
+        target = tf.where(below > -float("inf"), below, furthest)
         slack = target - value + self.margin
         violating = (slack > 0) & (target < float("inf"))  # inf for lack of a negative
         chosen = tf.cast(negatives & violating & (similarities == target), dtype)
         parts = tf.math.divide_no_nan(chosen, masked.row_sum(chosen)[:, tf.newaxis])
         return tf.where(violating, slack, 0.0), parts, tf.cast(violating, dtype)
-
-
-def _largest(similarities: tf.Tensor, kept: tf.Tensor) -> tf.Tensor:
-    """Returns each row's largest kept similarity, `[m, 1]`, or -inf."""
-    return masked.largest(similarities, kept)[:, tf.newaxis]
 
 
 @tf.keras.utils.register_keras_serializable(package="ms_keras")
@@ -183,7 +171,12 @@ class TripletLoss(PairLoss):
         reduction: str | None = "sum_over_batch_size",
         name: str = "triplet_loss",
     ) -> None:
-        super().__init__(TripletWeighting(margin, selection), mining, reduction, name)
+        super().__init__(_weighting(margin, selection), mining, reduction, name)
+        self._selection = selection
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments as plain JSON types."""
+        return {**super().get_config(), "selection": self._selection}
 
 
 def triplet_loss(
@@ -212,5 +205,13 @@ def triplet_loss(
         ValueError: As `TripletLoss`; also if only one of `references` and
             `reference_labels` is given.
     """
-    recipe = recipe_of(TripletWeighting(margin, selection), mining)
+    recipe = recipe_of(_weighting(margin, selection), mining)
     return engine.pair_losses(recipe, labels, embeddings, reference_labels, references)
+
+
+def _weighting(
+    margin: float, selection: str
+) -> TripletWeighting | HardestTripletWeighting:
+    if selection == "hard":
+        return HardestTripletWeighting(margin)
+    return TripletWeighting(margin, selection)

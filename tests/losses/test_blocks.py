@@ -76,7 +76,7 @@ def test_the_summary_is_that_of_the_whole_matrix():
         np.testing.assert_allclose(value, getattr(expected, name), atol=1e-12)
 
 
-@pytest.mark.parametrize("name", ["ms", "contrastive"])
+@pytest.mark.parametrize("name", ["ms", "contrastive", "triplet_hard"])
 def test_replicas_in_blocks_train_as_one_device_without(
     two_replicas, name, monkeypatch
 ):
@@ -112,6 +112,33 @@ def test_a_batch_too_large_for_one_matrix_takes_blocks_by_itself():
     positive[range(len(some)), some] = False
     expected = rows_of("ms", similarities, positive, negative)
     np.testing.assert_allclose(losses.numpy()[some], expected, rtol=2e-5)
+
+
+@pytest.mark.parametrize("block_size", [None, 64, 7])
+def test_the_hardest_pairs_are_the_same_from_both_their_ends(block_size):
+    # Of odd sizes, in float32, where S_ij and S_ji may round differently.
+    rng = np.random.default_rng(6)
+    labels = np.append(rng.integers(0, 50, 280), np.zeros(21, int))
+    rows = np.float32(unit_rows(rng, 301, 37))
+    positives, negatives = masks(labels)
+    similarities = np.float64(rows) @ np.float64(rows).T
+    weights = np.zeros_like(similarities)
+    for weight, positive, negative, similar in zip(
+        weights, positives, negatives, similarities, strict=True
+    ):
+        if positive.any() and negative.any():
+            weight[np.where(positive, similar, np.inf).argmin()] -= 1
+            weight[np.where(negative, similar, -np.inf).argmax()] += 1
+    recipe = make("triplet_hard", margin=2.0).recipe  # all violate it
+    embeddings = tf.constant(rows)
+    with tf.GradientTape() as tape:
+        tape.watch(embeddings)
+        loss = tf.reduce_sum(
+            engine.pair_losses(recipe, labels, embeddings, block_size=block_size)
+        )
+    expected = (weights + weights.T) @ rows
+    expected -= np.sum(expected * rows, axis=1, keepdims=True) * rows
+    np.testing.assert_allclose(tape.gradient(loss, embeddings), expected, atol=2e-5)
 
 
 def test_the_block_size_is_saved_with_the_loss():

@@ -6,6 +6,7 @@ from absl import flags
 from ms_keras.losses import (
     LOSSES,
     DistanceWeightedMining,
+    HardestTripletWeighting,
     MultiSimilarityMining,
     NoMining,
 )
@@ -40,7 +41,7 @@ def test_without_flags_it_is_the_multi_similarity_loss():
 
 def test_parameters_go_to_the_loss():
     recipe = loss_of("--loss=triplet", "--margin=0.3", "--selection=hard").recipe
-    assert (recipe.weighting.margin, recipe.weighting.selection) == (0.3, "hard")
+    assert recipe.weighting == HardestTripletWeighting(0.3)
     recipe = loss_of("--alpha=3", "--beta=50", "--lambda_=1", "--epsilon=0.2").recipe
     assert recipe.weighting.get_config() == {"alpha": 3, "beta": 50, "lambda_": 1}
     assert recipe.mining == MultiSimilarityMining(0.2)

@@ -118,7 +118,9 @@ def test_a_memory_works_wherever_shapes_become_known(name, block_size, options):
         np.testing.assert_allclose(value, expected, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", ["ms", "contrastive", "nca", "triplet"])
+@pytest.mark.parametrize(
+    "name", ["ms", "contrastive", "nca", "triplet", "triplet_hard"]
+)
 def test_the_batch_itself_in_memory_is_no_self_pair(name):
     # All similarities twice, but for those of the anchors to themselves, which are 1.
     remembered = Memory(

@@ -43,7 +43,7 @@ def test_two_replicas_give_the_weights_of_one_device_after_three_steps(
     np.testing.assert_allclose(two_history["loss"], one_history["loss"], rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["ms", "triplet"])
+@pytest.mark.parametrize("name", ["ms", "triplet", "triplet_hard"])
 def test_statistics_are_of_pairs_across_replicas(two_replicas, name):
     one, two = (
         trained_weights(strategy, three_batches(12), kept=True, name=name)[1]
