@@ -172,11 +172,11 @@ class TripletLoss(PairLoss):
         name: str = "triplet_loss",
     ) -> None:
         super().__init__(_weighting(margin, selection), mining, reduction, name)
-        self._selection = selection
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments as plain JSON types."""
-        return {**super().get_config(), "selection": self._selection}
+        # The hardest triplets' weighting has no selection of its own.
+        return {"selection": "hard", **super().get_config()}
 
 
 def triplet_loss(

@@ -6,7 +6,7 @@ import tensorflow as tf
 from family import make
 from naive import unit_rows
 
-from ms_keras.losses import DistanceWeightedMining
+from ms_keras.losses import DistanceWeightedMining, HardestTripletWeighting
 
 
 def row_weights(name, positives, negatives, **arguments):
@@ -93,6 +93,22 @@ def test_equal_pairs_share_a_place_in_the_hardest_triplet():
     pull, push = row_weights("triplet_hard", [0.7, 0.4, 0.4], [0.6, 0.6, 0.2])
     np.testing.assert_allclose(pull, [0, 0.5, 0.5])
     np.testing.assert_allclose(push, [0.5, 0.5, 0])
+
+
+@pytest.mark.parametrize("towards", [-2, 0, 2])
+def test_the_hardest_pairs_stay_so_when_similarities_are_rounded_anew(towards):
+    # As when they are read off from a pair's other end, or multiplied in another block.
+    similarities = np.float32(
+        [[0.7, 0.4, 0.4, 0.6, 0.6, 0.2], [0.5, 0.4, 0.6, 0.1, 0, 0]]
+    )
+    positives = np.array([[True] * 3 + [False] * 3] * 2)
+    weighting = HardestTripletWeighting(margin=0.1)
+    statistics = weighting.statistics(similarities, positives, ~positives)
+    rounded = np.nextafter(similarities, np.float32(towards or similarities))
+    columns = [statistic[:, None] for statistic in statistics]
+    weights = weighting.weights(rounded, positives, ~positives, columns)
+    expected = [[0, -0.5, -0.5, 0.5, 0.5, 0], [0] * 6]  # the second keeps the margin
+    np.testing.assert_array_equal(weights, expected)
 
 
 def test_nearest_positives_pull_hardest_in_nca_and_least_in_n_pairs():
