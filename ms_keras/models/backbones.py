@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import tensorflow as tf
 from ms_keras.models.applications import application_names, find_application
 from ms_keras.models.bn_inception import HOW_TO_GET_WEIGHTS as BN_INCEPTION_WEIGHTS
 from ms_keras.models.bn_inception import bn_inception
+from ms_keras.models.output_stride import with_output_stride
 from ms_keras.models.resnet50_torch import HOW_TO_GET_WEIGHTS as RESNET50_WEIGHTS
 from ms_keras.models.resnet50_torch import resnet50_torch
 from ms_keras.models.small_conv import small_conv
@@ -28,6 +30,7 @@ _IMAGENET = {
     "bn_inception": BN_INCEPTION_WEIGHTS,
     "resnet50_torch": RESNET50_WEIGHTS,
 }
+_OUTPUT_STRIDE = re.compile(r"(?P<name>.+)_os(?P<stride>\d+)")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,11 +58,15 @@ def find_backbone(name: str) -> Backbone:
 
     Args:
         name: One of `backbone_names()`; for Keras's applications also as Keras spells
-            it, and with a width for MobileNets, `mobilenet_v2_0.35`.
+            it, and with a width for MobileNets, `mobilenet_v2_0.35`. A last suffix
+            `_os16` makes its maps finer, see `with_output_stride`.
 
     Raises:
         ValueError: If there is none of that name; the message tells similar names.
     """
+    finer = _OUTPUT_STRIDE.fullmatch(name)
+    if finer:
+        return _finer(find_backbone(finer["name"]), int(finer["stride"]))
     if name in _OWN:
         return _own_backbone(name)
     application = find_application(name)
@@ -68,9 +75,16 @@ def find_backbone(name: str) -> Backbone:
             f"Unknown backbone {name!r}; {_suggestion(name)}. A backbone is "
             "'bn_inception', 'resnet50_torch', 'small_conv' or a network of "
             "tf.keras.applications in snake_case; MobileNets take a width as suffix, "
-            "'mobilenet_v2_0.35'."
+            "'mobilenet_v2_0.35', and each an output stride, 'resnet50_os16'."
         )
     return Backbone(*application)
+
+
+def _finer(backbone: Backbone, stride: int) -> Backbone:
+    def build(image_size: int, weights: str | Path | None) -> tf.keras.Model:
+        return with_output_stride(backbone.build(image_size, weights), stride)
+
+    return dataclasses.replace(backbone, build=build)
 
 
 def _own_backbone(name: str) -> Backbone:

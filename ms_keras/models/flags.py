@@ -28,7 +28,8 @@ def define_flags(flag_values: flags.FlagValues) -> None:
         "mobilenet_v2",
         "A network of tf.keras.applications in snake_case, MobileNets with their width "
         "as suffix (mobilenet_v2_0.35); bn_inception, the paper's; resnet50_torch, "
-        "torchvision's; or small_conv for small drawings.",
+        "torchvision's; or small_conv for small drawings. A last suffix _os16 makes "
+        "the last maps finer, a cell per 16 pixels (resnet50_os16).",
         flag_values=flag_values,
     )
     flags.DEFINE_integer(

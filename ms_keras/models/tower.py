@@ -36,7 +36,9 @@ def build_tower(
             `efficientnet_b0`), MobileNets with their width as suffix
             (`mobilenet_v2_0.35`); `bn_inception`, the paper's, for image sizes 32k-1
             to 32k+6; `resnet50_torch`, torchvision's, which Keras's `resnet50` is not;
-            or `small_conv`, which trains from scratch on small drawings.
+            or `small_conv`, which trains from scratch on small drawings. A last suffix
+            `_os16` (`resnet50_os16`) makes the last maps finer: a cell per 16 pixels,
+            where most networks have one per 32. Weights fit as they are.
             Defaults to `"mobilenet_v2"`.
         embedding_dim: Length of an embedding. Defaults to `512`.
         image_size: Height and width of the images, in pixels. Defaults to `224`.
