@@ -31,7 +31,7 @@ from ms_keras.losses import PairLoss, PairStatistics
 from ms_keras.losses import flags as loss_flags
 from ms_keras.models import flags as model_flags
 from ms_keras.models.tower import features_of
-from ms_keras.retrieval.embedding import Model, pixel_rows
+from ms_keras.retrieval.embedding import Model, embed, pixel_rows
 from ms_keras.retrieval.picture import retrievals_picture
 from ms_keras.retrieval.report import (
     baselines_of,
@@ -47,6 +47,7 @@ from ms_keras.training import flags as training_flags
 from ms_keras.training.checkpoints import Checkpoints
 from ms_keras.training.events import Events, write_picture
 from ms_keras.training.memory_model import tower_of
+from ms_keras.training.principal_head import begin_as_components
 from ms_keras.training.progress import Progress
 from ms_keras.training.projector import write_projector
 from ms_keras.training.recall_callback import RecallCallback
@@ -56,6 +57,8 @@ from ms_keras.training.strategy import choose_strategy
 
 FLAGS = flags.FLAGS
 ROOMS = (data_flags, model_flags, loss_flags, training_flags)
+# Training images whose features the last layer may begin by.
+MOST_FEATURES = 20_000
 
 flags.DEFINE_string("run_dir", "", "Folder of the run. Made if missing, else resumed.")
 flags.DEFINE_bool(
@@ -109,10 +112,14 @@ def train(protocol: Protocol) -> int:
     if run.is_finished:
         print(f"{run.path} is finished:\n{table(json.loads(run.scores.read_text()))}")
         return 0
+    checkpoints = Checkpoints(run.checkpoints, learner, counter)
+    if FLAGS.head_start == "components" and not checkpoints.any:
+        features = training_features(tower, protocol, unreadable)
+        count = begin_as_components(tower, features)
+        print(f"Last layer: {count} components of {len(features):,} training images.")
     if not run.baselines.exists():
         write_json(run.baselines, score_baselines(tower, protocol, unreadable))
 
-    checkpoints = Checkpoints(run.checkpoints, learner, counter)
     if checkpoints.restore_last():
         print(f"{run.path}: going on after step {counter.step} of {counter.last}.")
         batches = training_data(protocol, unreadable, first_step=counter.step)
@@ -185,6 +192,22 @@ def training_data(
         first_step=first_step,
         unreadable=unreadable,
     )
+
+
+def training_features(
+    tower: tf.keras.Model, protocol: Protocol, unreadable: UnreadableImages
+) -> np.ndarray:
+    """Returns the tower's pooled features of the training images, or some of many."""
+    count = len(protocol.train)
+    some = np.linspace(0, count - 1, min(count, MOST_FEATURES)).astype(np.int64)
+    return embed(
+        {"features": features_of(tower)},
+        protocol.train.at(some),
+        image_size=FLAGS.image_size,
+        short_side=model_flags.short_side_from_flags(),
+        unreadable=unreadable,
+        what="training images",
+    ).rows["features"]
 
 
 def score(

@@ -143,6 +143,23 @@ def finished_with_memory(pictures, tmp_path_factory):
     return run_dir
 
 
+@pytest.fixture(scope="session")
+def finished_with_components(pictures, tmp_path_factory):
+    run_dir = tmp_path_factory.mktemp("runs") / "finished"
+    assert start(*arguments(pictures, run_dir, "--head_start=components")) == 0
+    return run_dir
+
+
+def test_the_last_layer_may_begin_as_components(finished, finished_with_components):
+    """It does before the baselines, whose pooled features do not see it."""
+    ours, random = (
+        json.loads((run / "baselines.json").read_text())
+        for run in (finished_with_components, finished)
+    )
+    assert ours["frozen_recall"] != random["frozen_recall"]
+    assert ours["frozen_features_recall"] == random["frozen_features_recall"]
+
+
 def test_a_memory_changes_what_is_learnt(finished, finished_with_memory):
     difference = embeddings_of(finished_with_memory) - embeddings_of(finished)
     assert np.abs(difference).max() > 1e-3
@@ -150,7 +167,11 @@ def test_a_memory_changes_what_is_learnt(finished, finished_with_memory):
 
 @pytest.mark.parametrize(
     ("whole", "more"),
-    [("finished", ()), ("finished_with_memory", ("--memory_size=30",))],
+    [
+        ("finished", ()),
+        ("finished_with_memory", ("--memory_size=30",)),
+        ("finished_with_components", ("--head_start=components",)),
+    ],
 )
 def test_an_interrupted_run_goes_on_as_if_it_had_not_been(
     pictures, whole, more, tmp_path, monkeypatch, request

@@ -36,7 +36,14 @@ class ImageSet:
         Args:
             classes: Class ids; they stay what they are.
         """
-        kept = np.flatnonzero(np.isin(self.labels, classes))
+        return self.at(np.flatnonzero(np.isin(self.labels, classes)))
+
+    def at(self, kept: np.ndarray) -> ImageSet:
+        """Returns some of the images.
+
+        Args:
+            kept: `[n]` integers, the images to keep, in the order to have them in.
+        """
 
         def read(index: tf.Tensor) -> tf.Tensor:
             return self.read(tf.gather(tf.constant(kept, tf.int64), index))

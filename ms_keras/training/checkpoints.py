@@ -53,6 +53,11 @@ class Checkpoints(tf.keras.callbacks.Callback):
         """The best Recall@1 so far and its step."""
         return float(self._best), int(self._best_step)
 
+    @property
+    def any(self) -> bool:
+        """Whether the run ever saved a checkpoint."""
+        return self._last_manager.latest_checkpoint is not None
+
     def restore_last(self) -> bool:
         """Goes back to where the run stopped, if it ever saved a checkpoint."""
         path = self._last_manager.latest_checkpoint

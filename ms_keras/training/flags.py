@@ -41,7 +41,14 @@ flags.DEFINE_float("learning_rate", 3e-5, "Highest learning rate.")
 flags.DEFINE_float(
     "head_rate",
     1.0,
-    "Factor on the learning rate of the tower's last layer, which starts at random.",
+    "Factor on the learning rate of the tower's last layer, which is new.",
+)
+flags.DEFINE_enum(
+    "head_start",
+    "random",
+    ["random", "components"],
+    "What the tower's last layer begins as: random numbers, or principal components of "
+    "what the backbone makes of the training images.",
 )
 flags.DEFINE_enum(
     "schedule",

@@ -40,7 +40,7 @@ class _L2InGradient:
 class _HeadRate:
     """Multiplies the updates of a tower's new last layer.
 
-    That layer starts from random weights, the backbone from trained ones. Updates are
+    That layer is new, and the backbone comes with trained weights. Updates are
     multiplied and not gradients, whose scale Adam would take out again.
     """
 
