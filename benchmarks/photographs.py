@@ -19,7 +19,7 @@ FLAGS = flags.FLAGS
 
 # Of configs/cub200_mobilenet.cfg, but for weights, which change no time.
 _NETWORK = {
-    "backbone": "mobilenet_v2_0.35",
+    "backbone": "mobilenet_v2_0.35_os16",
     "weights": "none",
     "image_size": 160,
     "short_side": 192,
