@@ -35,7 +35,7 @@ def with_output_stride(network: tf.keras.Model, stride: int) -> tf.keras.Model:
     Raises:
         ValueError: If the network has no such cells, is made of networks (ConvNeXt),
             or does not go together any more, as its branches shrink their maps in
-            different ways (Inception, NASNet).
+            different ways (NASNet).
     """
     cells = _cells(network)
     reached = sorted({1, *cells.values()})
