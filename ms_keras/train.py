@@ -199,10 +199,12 @@ def training_features(
 ) -> np.ndarray:
     """Returns the tower's pooled features of the training images, or some of many."""
     count = len(protocol.train)
-    some = np.linspace(0, count - 1, min(count, MOST_FEATURES)).astype(np.int64)
+    places: np.ndarray = np.linspace(
+        0, count - 1, min(count, MOST_FEATURES), dtype=np.int64
+    )
     return embed(
         {"features": features_of(tower)},
-        protocol.train.at(some),
+        protocol.train.at(places),
         image_size=FLAGS.image_size,
         short_side=model_flags.short_side_from_flags(),
         unreadable=unreadable,
