@@ -160,6 +160,30 @@ def test_the_last_layer_may_begin_as_components(finished, finished_with_componen
     assert ours["frozen_features_recall"] == random["frozen_features_recall"]
 
 
+@pytest.mark.parametrize(("most", "places"), [(100, range(24)), (4, [0, 7, 15, 23])])
+def test_components_are_those_of_training_images(
+    pictures, tmp_path, monkeypatch, most, places
+):
+    told = []
+
+    def spied(tower, features):
+        told.append((tower, features))
+        raise SystemExit("seen")
+
+    monkeypatch.setattr(train, "begin_as_components", spied)
+    monkeypatch.setattr(train, "MOST_FEATURES", most)
+    with pytest.raises(SystemExit, match="seen"):
+        start(*arguments(pictures, tmp_path / "run", "--head_start=components"))
+    ((tower, features),) = told
+    # The first half of the classes train; 20 pixels are scored as 18, then cut to 16.
+    files = sorted(pictures.glob("class[0-3]/*.png"))
+    images = [Image.open(files[i]).resize((18, 18), Image.BILINEAR) for i in places]
+    middles = np.stack([np.asarray(i, "float32")[1:17, 1:17] for i in images])
+    expected = train.features_of(tower)(middles).numpy()
+    np.testing.assert_allclose(features, expected, atol=0.02 * np.abs(expected).max())
+    assert np.abs(expected[0] - expected[1:]).max() > 0.1 * np.abs(expected).max()
+
+
 def test_a_memory_changes_what_is_learnt(finished, finished_with_memory):
     difference = embeddings_of(finished_with_memory) - embeddings_of(finished)
     assert np.abs(difference).max() > 1e-3

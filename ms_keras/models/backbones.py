@@ -30,7 +30,7 @@ _IMAGENET = {
     "bn_inception": BN_INCEPTION_WEIGHTS,
     "resnet50_torch": RESNET50_WEIGHTS,
 }
-_OUTPUT_STRIDE = re.compile(r"(?P<name>.+)_os(?P<stride>\d+)")
+_OUTPUT_STRIDE = re.compile(r"(?P<name>.+)_os(?P<stride>\d+)", re.IGNORECASE)
 
 
 @dataclasses.dataclass(frozen=True)

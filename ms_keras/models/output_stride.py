@@ -46,7 +46,7 @@ def with_output_stride(network: tf.keras.Model, stride: int) -> tf.keras.Model:
         )
 
     def rebuilt(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer:
-        changes = _changes(layer, cells.get(layer.name, 1), stride)
+        changes = _changes(layer, cells[layer.name], stride)
         return type(layer).from_config({**layer.get_config(), **changes})
 
     try:

@@ -116,6 +116,11 @@ def test_impossible_strides_are_refused(name, size, message):
         ms_keras.build_tower(name, image_size=size, weights="none")
 
 
+@pytest.mark.parametrize("name", ["MobileNetV2_0.35_OS16", "mobilenetv2_0.35_os16"])
+def test_spelling_does_not_matter(name):
+    assert find_backbone(name).build(64, None).output_shape == (None, 4, 4, 1280)
+
+
 @pytest.mark.parametrize("name", ["resnet51_os16", "resnet50_os", "_os16"])
 def test_unknown_names_are_refused(name):
     with pytest.raises(ValueError, match="Unknown backbone"):
